@@ -1,0 +1,129 @@
+/**
+ * From the frame on the wire to the picture in memory. In: the `frame` trait. Out: typed arrays checked against each
+ * other, per row its colour domain and how many tokens are masked, missing or clipped; a frame that contradicts itself
+ * is an error with a message, never a half-drawn picture. Pure.
+ */
+import { decodeFloats, decodeInts } from "./codec.js";
+import { shade } from "./colour.js";
+import type { WireFrame, WireRow, WireSequence } from "./protocol.js";
+
+export interface Top {
+  ids: Int32Array;
+  logprobs: Float32Array;
+  width: number; // candidates per token
+  pieces: Record<string, string>;
+}
+
+export interface Sequence {
+  pieces: readonly string[];
+  kinds: Int32Array;
+  ids: Int32Array | null;
+  masked: Int32Array | null;
+  logprobs: Float32Array | null;
+  entropy: Float32Array | null;
+  top: Top | null;
+}
+
+export interface Row {
+  label: string;
+  feature: number | null;
+  seq: Sequence;
+  values: Float32Array;
+  approximate: boolean; // the values were quantised
+  tolerance: number; // half a step of that
+  signed: boolean;
+  ownDomain: readonly [number, number];
+  domain: readonly [number, number]; // what is drawn: own, or shared by all rows
+  masked: number;
+  missing: number;
+  clipped: number;
+}
+
+export interface Picture extends Omit<WireFrame, "seqs" | "rows"> {
+  seqs: Sequence[];
+  rows: Row[];
+}
+
+function sized<A extends { length: number }>(array: A, n: number, what: string): A {
+  if (array.length !== n) throw new Error(`${what} has ${array.length} entries for ${n} tokens`);
+  return array;
+}
+
+function readSequence(wire: WireSequence, name: string): Sequence {
+  const n = wire.pieces.length;
+  const floats = (key: "logprobs" | "entropy"): Float32Array | null =>
+    wire[key] && sized(decodeFloats(wire[key], `${name}.${key}`), n, `${name}.${key}`);
+  const ints = (key: "ids" | "masked"): Int32Array | null =>
+    wire[key] && sized(decodeInts(wire[key], `${name}.${key}`), n, `${name}.${key}`);
+  let top: Top | null = null;
+  if (wire.top) {
+    const width = wire.top.ids.shape[1] ?? 0;
+    top = {
+      width,
+      ids: sized(decodeInts(wire.top.ids, `${name}.top.ids`), n * width, `${name}.top.ids`),
+      logprobs: sized(decodeFloats(wire.top.logprobs, `${name}.top.logprobs`), n * width, `${name}.top.logprobs`),
+      pieces: wire.top.pieces,
+    };
+  }
+  return {
+    pieces: wire.pieces,
+    kinds: sized(decodeInts(wire.kinds, `${name}.kinds`), n, `${name}.kinds`),
+    ids: ints("ids"),
+    masked: ints("masked"),
+    logprobs: floats("logprobs"),
+    entropy: floats("entropy"),
+    top,
+  };
+}
+
+function readRow(wire: WireRow, seqs: Sequence[], name: string): Row {
+  const seq = seqs[wire.seq];
+  if (!seq) throw new Error(`${name} names sequence ${wire.seq}, of ${seqs.length}`);
+  const { values: packed, domain } = wire;
+  const values = sized(decodeFloats(packed, `${name}.values`), seq.pieces.length, `${name}.values`);
+  const approximate = packed.dtype === "q8";
+  const step = approximate ? ((packed.hi ?? 0) - (packed.lo ?? 0)) / 254 : 0;
+  return {
+    label: wire.label,
+    feature: wire.feature,
+    seq,
+    values,
+    approximate,
+    tolerance: Math.max(step / 2, 1e-6 * Math.max(Math.abs(domain[0]), Math.abs(domain[1]))),
+    signed: wire.signed,
+    ownDomain: domain,
+    domain,
+    masked: seq.masked?.reduce((sum, bits) => sum + (bits ? 1 : 0), 0) ?? 0,
+    missing: values.reduce((sum, value) => sum + (Number.isNaN(value) ? 1 : 0), 0),
+    clipped: 0,
+  };
+}
+
+/** Gives every row the domain it is drawn with, and counts what lies beyond. */
+export function scaleRows(rows: Row[], scale: "row" | "shared"): void {
+  const reach = Math.max(0, ...rows.flatMap((row) => row.ownDomain.map(Math.abs)));
+  for (const row of rows) {
+    row.domain = scale === "shared" ? [row.signed ? -reach : 0, reach] : row.ownDomain;
+    row.clipped = 0;
+    for (const value of row.values) if (shadeOf(row, value).clipped) row.clipped++;
+  }
+}
+
+const shadeOf = (row: Row, value: number): ReturnType<typeof shade> =>
+  shade(value, row.domain, row.signed, row.tolerance);
+
+/** The shade of one token of a row. */
+export const shadeAt = (row: Row, i: number): ReturnType<typeof shade> => shadeOf(row, row.values[i] ?? NaN);
+
+/** The picture of a frame; null where the frame is still empty. */
+export function readFrame(frame: Partial<WireFrame> | null | undefined, scale: "row" | "shared"): Picture | null {
+  if (!frame?.rows || !frame.seqs) return null;
+  const seqs = frame.seqs.map((seq, i) => readSequence(seq, `seqs[${i}]`));
+  const rows = frame.rows.map((row, i) => readRow(row, seqs, `rows[${i}]`));
+  scaleRows(rows, scale);
+  const { id = 0, view = "", text = "", site = "", layer = 0, features = [], notice = null } = frame;
+  return { id, view, text, site, layer, features, notice, seqs, rows };
+}
+
+/** All tokens of the picture, counted once per sequence. */
+export const tokenCount = (picture: Picture): number => picture.seqs.reduce((sum, seq) => sum + seq.pieces.length, 0);

@@ -1,0 +1,161 @@
+/**
+ * Requests to the kernel. In: a request kind and its payload. Out: at most one call of `done` with the last reply.
+ * Per kind one request is in flight and only the newest waits; ids are given when a request really leaves. A request
+ * that is not acknowledged in time, or a comm that refuses it, makes the kernel "dead": requests are then held (only
+ * hello goes out) until any message from the kernel arrives, and the newest one is sent again.
+ */
+import { type Kind, PROTOCOL, type Reply, asReply } from "./protocol.js";
+
+const ACK_TIMEOUT = 4_000;
+const PROBE_INTERVAL = 10_000;
+
+interface Pending {
+  kind: Kind;
+  payload: object;
+  done: (reply: Reply) => void;
+  id: number; // 0 until it is sent
+  sentAt: number;
+  acknowledged: boolean;
+}
+
+interface Slot {
+  flight: Pending | null;
+  waiting: Pending | null;
+  timer: ReturnType<typeof setTimeout> | undefined;
+}
+
+export interface RpcOptions {
+  view: string;
+  version: string;
+  send: (message: object) => void; // may throw when the comm is gone
+  changed: () => void; // something in flight, waiting or dead changed
+  greeted: (reply: Reply) => void; // the answer to a hello
+}
+
+export class Rpc {
+  dead = false;
+  #id = 0;
+  #probedAt = -Infinity;
+  readonly #options: RpcOptions;
+  readonly #slots: Record<Kind, Slot>;
+
+  constructor(options: RpcOptions) {
+    this.#options = options;
+    const slot = (): Slot => ({ flight: null, waiting: null, timer: undefined });
+    this.#slots = { hello: slot(), run: slot(), detail: slot() };
+  }
+
+  request(kind: Kind, payload: object, done: (reply: Reply) => void): void {
+    const slot = this.#slots[kind];
+    slot.waiting = { kind, payload, done, id: 0, sentAt: 0, acknowledged: false };
+    this.#advance(slot);
+    if (this.dead && kind !== "hello") this.probe();
+    this.#options.changed();
+  }
+
+  /** A request of this kind is on its way or waiting. */
+  busy(kind: Kind): boolean {
+    const slot = this.#slots[kind];
+    return slot.flight !== null || slot.waiting !== null;
+  }
+
+  /** How long ago the request with this id left, if it is the one in flight. */
+  elapsed(kind: Kind, id: number): number | null {
+    const flight = this.#slots[kind].flight;
+    return flight?.id === id ? performance.now() - flight.sentAt : null;
+  }
+
+  /** Drops what waits and asks the kernel to stop what runs. */
+  cancel(kind: Kind): void {
+    const slot = this.#slots[kind];
+    slot.waiting = null;
+    if (slot.flight) this.#post({ kind: "cancel", target: slot.flight.id }, ++this.#id);
+    this.#options.changed();
+  }
+
+  /** Is anybody there? At most every ten seconds, unless a person or the host asks (`now`). */
+  probe(now = false): void {
+    const time = performance.now();
+    const hello = this.#slots.hello;
+    if (!now && time - this.#probedAt < PROBE_INTERVAL) return;
+    if (hello.flight && !hello.flight.acknowledged) return;
+    this.#probedAt = time;
+    hello.flight = null;
+    this.request("hello", { version: this.#options.version }, this.#options.greeted);
+  }
+
+  /** Feeds a custom message; what is not ours is ignored. */
+  receive(message: unknown): void {
+    const reply = asReply(message, this.#options.view);
+    if (!reply) return;
+    for (const slot of Object.values(this.#slots)) {
+      // the kernel was only slow: a request given up for lost is answered after all, and nothing newer waits
+      if (slot.waiting?.id === reply.id) {
+        slot.flight = slot.waiting;
+        slot.waiting = null;
+      }
+    }
+    this.alive();
+    const slot = Object.values(this.#slots).find(({ flight }) => flight?.id === reply.id);
+    if (!slot?.flight) return; // an old request: only a sign of life
+    clearTimeout(slot.timer);
+    slot.flight.acknowledged = true;
+    if (!reply.done) return;
+    const { done } = slot.flight;
+    slot.flight = null;
+    done(reply);
+    this.#advance(slot);
+    this.#options.changed();
+  }
+
+  /** Anything that proves a living kernel: held requests go out again. */
+  alive(): void {
+    if (!this.dead) return;
+    this.dead = false;
+    for (const slot of Object.values(this.#slots)) this.#advance(slot);
+    this.#options.changed();
+  }
+
+  dispose(): void {
+    for (const slot of Object.values(this.#slots)) {
+      clearTimeout(slot.timer);
+      slot.flight = slot.waiting = null;
+    }
+  }
+
+  #advance(slot: Slot): void {
+    const next = slot.waiting;
+    if (!next || slot.flight || (this.dead && next.kind !== "hello")) return;
+    slot.waiting = null;
+    slot.flight = next;
+    next.id = ++this.#id;
+    next.sentAt = performance.now();
+    next.acknowledged = false;
+    clearTimeout(slot.timer);
+    slot.timer = setTimeout(() => {
+      this.#lost();
+    }, ACK_TIMEOUT);
+    this.#post({ kind: next.kind, ...next.payload }, next.id);
+  }
+
+  #post(message: object, id: number): void {
+    try {
+      this.#options.send({ v: PROTOCOL, view: this.#options.view, id, ...message });
+    } catch {
+      this.#lost();
+    }
+  }
+
+  /** Nobody answers: what was not acknowledged waits again, unless something newer does. */
+  #lost(): void {
+    this.dead = true;
+    for (const slot of Object.values(this.#slots)) {
+      clearTimeout(slot.timer);
+      const { flight } = slot;
+      if (!flight || flight.acknowledged) continue;
+      slot.flight = null;
+      if (flight.kind !== "hello") slot.waiting ??= flight;
+    }
+    this.#options.changed();
+  }
+}

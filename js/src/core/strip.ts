@@ -1,0 +1,192 @@
+/**
+ * A strip of tokens, up to 100,000 of them. In: display pieces and a function that gives each token its classes. Out:
+ * one DOM text node per token in blocks of about 400; with an IntersectionObserver only the blocks near the visible
+ * part are filled, the others are placeholders of estimated or remembered height. A new call of `update` reuses every
+ * span, so a change of values swaps classes and nothing else. White space is marked by generated content
+ * (`data-ws`), which is not part of the text: what is copied is what the model read.
+ */
+import { focusable, h } from "./dom.js";
+
+const BLOCK = 400;
+const MARGIN = "600px 0px";
+const RTL = /^[^\p{L}]*[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/u;
+
+interface Block {
+  element: HTMLElement;
+  from: number;
+  to: number;
+  mounted: boolean;
+}
+
+/** The overlay that makes a token's white space visible; "" where there is none to mark. */
+export function whitespaceMarks(piece: string): string {
+  if (!/\s/.test(piece)) return "";
+  const ascii = /^[\x20-\x7e\t\n]*$/.test(piece);
+  const marked = ascii ? piece.replace(/\n[^]*$/, (rest) => /^\n+/.exec(rest)?.[0] ?? "") : /^[ \t\n]*/.exec(piece)?.[0] ?? "";
+  return marked
+    .replace(/[^\s]/g, "\u00a0")
+    .replace(/ /g, "·")
+    .replace(/\n/g, "⏎")
+    .replace(/\t/g, "⇥\t")
+    .trimEnd();
+}
+
+/** Blocks of about 400 tokens; a block ends at a line break or between words where one is near. */
+export function cutBlocks(pieces: readonly string[]): number[] {
+  const ends: number[] = [];
+  let from = 0;
+  while (pieces.length - from > BLOCK * 1.25) {
+    const candidates = Array.from({ length: BLOCK / 4 }, (_, k) => from + BLOCK - k);
+    const end =
+      candidates.find((i) => pieces[i - 1]?.endsWith("\n")) ??
+      candidates.find((i) => /^\s/.test(pieces[i] ?? "")) ??
+      from + BLOCK;
+    ends.push(end);
+    from = end;
+  }
+  ends.push(pieces.length);
+  return ends;
+}
+
+export class Strip {
+  readonly element: HTMLElement;
+  #pieces: readonly string[] = [];
+  #classOf: (i: number) => string = () => "";
+  #blocks: Block[] = [];
+  readonly #observer: IntersectionObserver | null;
+
+  constructor(signal: AbortSignal) {
+    this.element = focusable(h("div", { class: "ng-tokens", role: "listbox", tabindex: -1, dir: "ltr" }));
+    this.#observer =
+      typeof IntersectionObserver === "function"
+        ? new IntersectionObserver(
+            (entries) => {
+              for (const entry of entries) this.#seen(entry.target, entry.isIntersecting);
+            },
+            { root: this.element, rootMargin: MARGIN },
+          )
+        : null;
+    signal.addEventListener("abort", () => this.#observer?.disconnect());
+  }
+
+  get length(): number {
+    return this.#pieces.length;
+  }
+
+  update(pieces: readonly string[], classOf: (i: number) => string): void {
+    this.#pieces = pieces;
+    this.#classOf = classOf;
+    this.element.dir = RTL.test(pieces.slice(0, 64).join("")) ? "rtl" : "ltr";
+    this.element.classList.toggle("ng-none", pieces.length === 0);
+    const ends = pieces.length ? cutBlocks(pieces) : [];
+    while (this.#blocks.length > ends.length) {
+      const last = this.#blocks.pop();
+      if (last) this.#observer?.unobserve(last.element);
+      last?.element.remove();
+    }
+    ends.forEach((to, k) => {
+      const from = ends[k - 1] ?? 0;
+      let block = this.#blocks[k];
+      if (!block) {
+        block = { element: h("div", { class: "ng-block", role: "none" }), from, to, mounted: k === 0 || !this.#observer };
+        this.#blocks.push(block);
+        this.element.append(block.element);
+        if (ends.length > 1 || k > 0) this.#observer?.observe(block.element);
+      }
+      block.from = from;
+      block.to = to;
+      if (block.mounted) this.#fill(block);
+      else this.#empty(block, this.#estimate(block));
+    });
+    // a strip that grew beyond one block: its first block may now be scrolled away
+    if (ends.length > 1 && this.#blocks[0]) this.#observer?.observe(this.#blocks[0].element);
+  }
+
+  /** New classes for one token, or for all. */
+  repaint(only?: number): void {
+    if (only !== undefined) {
+      const token = this.token(only);
+      if (token) this.#paint(token, only);
+      return;
+    }
+    for (const block of this.#blocks) if (block.mounted) this.#fill(block);
+  }
+
+  /** The element of a token, if its block is filled. */
+  token(i: number): HTMLElement | null {
+    const block = this.#blocks.find(({ from, to }) => i >= from && i < to);
+    return block?.mounted ? (block.element.children[i - block.from] as HTMLElement | undefined) ?? null : null;
+  }
+
+  /** The element of a token, filled if need be and scrolled into view. */
+  reveal(i: number): HTMLElement | null {
+    const block = this.#blocks.find(({ from, to }) => i >= from && i < to);
+    if (block && !block.mounted) this.#fill(block);
+    const token = this.token(i);
+    token?.scrollIntoView({ block: "nearest" });
+    return token;
+  }
+
+  dispose(): void {
+    this.#observer?.disconnect();
+    this.element.remove();
+  }
+
+  #seen(target: Element, visible: boolean): void {
+    const block = this.#blocks.find(({ element }) => element === target);
+    if (!block || block.mounted === visible) return;
+    if (visible) this.#fill(block);
+    else this.#empty(block, block.element.offsetHeight || this.#estimate(block));
+  }
+
+  #empty(block: Block, height: number): void {
+    block.mounted = false;
+    block.element.replaceChildren();
+    block.element.style.height = `${height}px`;
+  }
+
+  #fill(block: Block): void {
+    const { element, from, to } = block;
+    block.mounted = true;
+    element.style.height = "";
+    while (element.children.length > to - from) element.lastElementChild?.remove();
+    for (let i = from; i < to; i++) {
+      const existing = element.children[i - from] as HTMLElement | undefined;
+      const token = existing ?? document.createElement("span");
+      const piece = this.#pieces[i] ?? "";
+      if (!existing) {
+        token.setAttribute("role", "option");
+        token.dir = "auto";
+      }
+      if (token.dataset.i !== String(i)) token.dataset.i = String(i);
+      if (!existing || token.textContent !== piece) {
+        token.textContent = piece;
+        const marks = whitespaceMarks(piece);
+        if (marks) token.dataset.ws = marks;
+        else delete token.dataset.ws;
+      }
+      this.#paint(token, i);
+      if (!existing) element.append(token);
+    }
+  }
+
+  #paint(token: HTMLElement, i: number): void {
+    const piece = this.#pieces[i] ?? "";
+    const shape = piece.includes("\n") ? (piece.startsWith("\n") ? " ng-nl ng-nl0" : " ng-nl") : piece === "" ? " ng-void" : "";
+    const name = `ng-tok${shape}${this.#classOf(i)}`;
+    if (token.className !== name) token.className = name;
+  }
+
+  /** A height from the number of characters and the width, good enough for a scroll bar. */
+  #estimate({ from, to }: Block): number {
+    let characters = 0;
+    let breaks = 0;
+    for (let i = from; i < to; i++) {
+      const piece = this.#pieces[i] ?? "";
+      characters += piece.length + 0.2;
+      if (piece.includes("\n")) breaks++;
+    }
+    const perLine = Math.max(20, (this.element.clientWidth || 760) / 8.5);
+    return Math.ceil(characters / perLine + breaks / 2) * 24;
+  }
+}

@@ -1,0 +1,161 @@
+/**
+ * The live editor: text, site, layer, features. In: the draft to show and the choices the model offers. Out: `changed`
+ * with a new draft on every edit that can be run; what cannot (features that are not numbers, or beyond the site) is
+ * explained beside the field and not sent. Nothing is sent while an input method is composing.
+ */
+import { focusable, h } from "../../core/dom.js";
+import type { Choices, SiteChoice } from "./synced.js";
+import type { Draft } from "./ui-state.js";
+
+/** Feature numbers from "77, 12 400"; a string says what is wrong. */
+export function parseFeatures(text: string, site: SiteChoice | undefined): number[] | string {
+  const features: number[] = [];
+  for (const word of text.split(/[\s,;]+/).filter(Boolean)) {
+    if (!/^\d+$/.test(word)) return `“${word}” is not a feature number`;
+    const feature = Number(word);
+    if (site && feature >= site.width) return `${site.name} has ${site.width} features: 0 to ${site.width - 1}`;
+    if (!features.includes(feature)) features.push(feature);
+  }
+  return features;
+}
+
+export class Controls {
+  readonly element: HTMLElement;
+  readonly text: HTMLTextAreaElement;
+  composing = false;
+  #choices: SiteChoice[] = [];
+  #draft: Draft = { text: "", site: "", layer: 0, features: [] };
+  readonly #grow: HTMLElement;
+  readonly #site: HTMLSelectElement;
+  readonly #layer: HTMLInputElement;
+  readonly #range: HTMLInputElement;
+  readonly #layerField: HTMLElement;
+  readonly #features: HTMLInputElement;
+  readonly #problem: HTMLElement;
+
+  constructor(
+    name: string,
+    private readonly changed: (draft: Draft) => void,
+  ) {
+    this.text = focusable(h("textarea", { class: "ng-text", rows: 1, spellcheck: "false", autocomplete: "off", autocapitalize: "off", "aria-label": "text", placeholder: "Type some text" }));
+    this.#grow = h("div", { class: "ng-grow" }, this.text);
+    this.#site = focusable(h("select", { class: "ng-site", "aria-label": "site" }));
+    this.#layer = focusable(h("input", { class: "ng-layer", type: "number", min: 0, step: 1, "aria-label": "layer" }));
+    this.#range = focusable(h("input", { class: "ng-layer-range", type: "range", min: 0, step: 1, "aria-label": "layer" }));
+    this.#layerField = h("div", { class: "ng-field ng-field-layer" }, h("span", { class: "ng-name", "aria-hidden": "true" }, "layer"), this.#layer, this.#range);
+    const problem = `${name}-problem`;
+    this.#features = focusable(
+      h("input", { class: "ng-features", type: "text", inputmode: "numeric", spellcheck: "false", autocomplete: "off", placeholder: "strongest", "aria-label": "features", "aria-describedby": problem, title: "feature numbers, separated by commas; empty: the strongest" }),
+    );
+    this.#problem = h("p", { class: "ng-problem", id: problem, role: "status", hidden: true });
+    this.element = h(
+      "div",
+      { class: "ng-editor" },
+      this.#grow,
+      h(
+        "div",
+        { class: "ng-controls" },
+        h("div", { class: "ng-field" }, h("span", { class: "ng-name", "aria-hidden": "true" }, "site"), this.#site),
+        this.#layerField,
+        h("div", { class: "ng-field ng-field-features" }, h("span", { class: "ng-name", "aria-hidden": "true" }, "features"), this.#features),
+      ),
+      this.#problem,
+    );
+    this.#listen();
+  }
+
+  get draft(): Draft {
+    return this.#draft;
+  }
+
+  /** Shows a draft made elsewhere, without asking for a run. */
+  show(draft: Draft): void {
+    this.#draft = draft;
+    if (this.text.value !== draft.text) this.text.value = draft.text;
+    this.#features.value = draft.features.join(", ");
+    this.#site.value = draft.site;
+    this.#complain(null);
+    this.#fit();
+  }
+
+  offer(choices: Choices): void {
+    this.#choices = choices.sites ?? [];
+    this.#site.replaceChildren(
+      ...this.#choices.map(({ name, what }) => h("option", { value: name, title: what }, name)),
+    );
+    this.#site.value = this.#draft.site;
+    this.#fit();
+  }
+
+  get #chosen(): SiteChoice | undefined {
+    return this.#choices.find(({ name }) => name === this.#draft.site);
+  }
+
+  #listen(): void {
+    const { text } = this;
+    text.addEventListener("compositionstart", () => {
+      this.composing = true;
+    });
+    text.addEventListener("compositionend", () => {
+      this.composing = false;
+      this.#edit({ text: text.value });
+    });
+    text.addEventListener("input", (event) => {
+      this.#fit();
+      if (!this.composing && !(event as InputEvent).isComposing) this.#edit({ text: text.value });
+    });
+    this.#site.addEventListener("change", () => {
+      const before = this.#chosen;
+      const after = this.#choices.find(({ name }) => name === this.#site.value);
+      const layer = Math.max(0, Math.min(this.#draft.layer, (after?.layers ?? 1) - 1));
+      const draft: Partial<Draft> = { site: this.#site.value, layer };
+      if (before?.width !== after?.width) {
+        draft.features = [];
+        this.#features.value = "";
+      }
+      this.#edit(draft);
+    });
+    for (const input of [this.#layer, this.#range]) {
+      input.addEventListener("input", () => {
+        const layer = Number(input.value);
+        if (input.value === "" || !Number.isInteger(layer) || layer < 0 || layer >= (this.#chosen?.layers ?? Infinity)) {
+          this.#complain(`layer: a whole number, 0 to ${(this.#chosen?.layers ?? 1) - 1}`);
+          return;
+        }
+        this.#edit({ layer });
+      });
+    }
+    this.#features.addEventListener("input", () => {
+      this.#edit({});
+    });
+  }
+
+  #edit(change: Partial<Draft>): void {
+    this.#draft = { ...this.#draft, ...change };
+    this.#fit();
+    const features = parseFeatures(this.#features.value, this.#chosen);
+    this.#complain(typeof features === "string" ? features : null);
+    if (typeof features === "string") return;
+    this.#draft.features = features;
+    this.changed(this.#draft);
+  }
+
+  #complain(problem: string | null): void {
+    this.#problem.hidden = problem === null;
+    this.#problem.textContent = problem ?? "";
+    this.#features.setAttribute("aria-invalid", String(problem !== null));
+  }
+
+  /** Layer fields to the site, the text field to its text. */
+  #fit(): void {
+    this.#grow.dataset.value = this.text.value;
+    const layers = this.#chosen?.layers ?? 0;
+    this.#layerField.hidden = layers <= 1;
+    this.#site.title = this.#chosen?.what ?? "";
+    for (const input of [this.#layer, this.#range]) {
+      input.max = String(Math.max(0, layers - 1));
+      const value = String(this.#draft.layer);
+      if (input.value !== value) input.value = value;
+    }
+  }
+}

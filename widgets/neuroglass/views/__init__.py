@@ -1,0 +1,1 @@
+"""The Python half of every widget, and what the widgets share."""

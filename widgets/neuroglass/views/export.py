@@ -1,0 +1,221 @@
+"""Export: widgets as HTML files that need no kernel and no network.
+
+A view, or an executed notebook with widgets in it, flows in; one HTML file flows out. The page
+carries the same bundle as the live widget, the state as JSON, and a small stand-in for the model
+that anywidget gives to ``render``: there is no second way of drawing.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neuroglass.model.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from neuroglass.views.base import View
+
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+_STATE = "application/vnd.jupyter.widget-state+json"
+
+# mounts every <div data-ng-widget="id">: state and modules are in JSON script elements, buffers in
+# base64 at their paths; each module is imported once, from a blob, so that file:// works
+_MOUNT = """
+const read = (id) => JSON.parse(document.getElementById(id).textContent);
+const { models, modules } = read("ng-page");
+const bytes = (text) => {
+  const raw = atob(text);
+  return new DataView(Uint8Array.from(raw, (c) => c.charCodeAt(0)).buffer);
+};
+const put = (state, path, value) => {
+  const last = path.length - 1;
+  path.slice(0, last).reduce((at, key) => at[key], state)[path[last]] = value;
+};
+class Model {
+  constructor(state) { this.state = state; this.heard = new Map(); this.send = () => {}; }
+  get(name) { return this.state[name]; }
+  set(name, value) {
+    this.state[name] = value;
+    for (const call of [...(this.heard.get(`change:${name}`) ?? [])]) call();
+  }
+  save_changes() {}
+  on(name, call) {
+    if (!this.heard.has(name)) this.heard.set(name, new Set());
+    this.heard.get(name).add(call);
+  }
+  off(name, call) {
+    if (call) this.heard.get(name)?.delete(call); else this.heard.delete(name);
+  }
+}
+const loaded = new Map();
+const load = (key) => {
+  if (!loaded.has(key)) {
+    const url = URL.createObjectURL(new Blob([modules[key]], { type: "text/javascript" }));
+    loaded.set(key, import(url));
+  }
+  return loaded.get(key);
+};
+for (const el of document.querySelectorAll("[data-ng-widget]")) {
+  const { state, buffers, module } = models[el.dataset.ngWidget];
+  for (const { path, data } of buffers) put(state, path, bytes(data));
+  const made = (await load(module)).default;
+  const widget = typeof made === "function" ? await made() : made;
+  const model = new Model(state);
+  const { signal } = new AbortController();
+  await widget.initialize?.({ model, signal });
+  await widget.render?.({ model, el, signal });
+}
+"""
+
+_PAGE_STYLE = """
+:root { color-scheme: light dark; }
+body { margin: 0 auto; max-width: 1000px; padding: 24px 16px;
+  font: 15px/1.6 system-ui, sans-serif; background: #fff; color: #1b1b1b; }
+pre { overflow: auto; white-space: pre-wrap; font: 13px/1.5 ui-monospace, monospace; margin: 0; }
+.cell { margin: 14px 0; }
+.code { background: #f4f5f7; border: 1px solid #dfe2e6; border-radius: 4px; padding: 8px 12px; }
+.out { padding: 6px 0 0 2px; overflow: auto; }
+.err { color: #a40000; }
+table { border-collapse: collapse; font-size: 13px; }
+td, th { padding: 2px 10px; text-align: right; border-bottom: 1px solid #dfe2e6; }
+@media (prefers-color-scheme: dark) {
+  body { background: #111418; color: #e6e6e6; }
+  .code { background: #1a1f26; border-color: #2c333d; }
+  td, th { border-color: #2c333d; }
+  .err { color: #ff9a9a; }
+}
+"""
+
+
+class _Page:
+    """Collects widgets; each bundle and style sheet is carried once."""
+
+    def __init__(self) -> None:
+        self.models: dict[str, Any] = {}
+        self.modules: dict[str, str] = {}
+        self.styles: dict[str, str] = {}
+
+    def add(self, key: str, state: Mapping[str, Any], buffers: list[dict[str, Any]]) -> str:
+        """Take a widget's state; returns the element that it mounts on."""
+        own = {k: v for k, v in state.items() if k not in {"_esm", "_css", "layout"}}
+        own["live"] = False  # there is no kernel behind a page
+        module = str(state.get("_anywidget_id", key))
+        self.modules[module] = state["_esm"]
+        self.styles[module] = state.get("_css", "")
+        self.models[key] = {"state": own, "buffers": buffers, "module": module}
+        return f'<div data-ng-widget="{html.escape(key)}"></div>'
+
+    def render(self, title: str, body: str) -> str:
+        """The whole page."""
+        data = json.dumps({"models": self.models, "modules": self.modules}, allow_nan=False)
+        # inside a script element only "</" and "<!--" can end or change the text
+        data = data.replace("<", "\\u003c")
+        styles = "\n".join(self.styles.values()).replace("</", "<\\/")
+        return (
+            f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+            f'<meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
+            f"<style>{_PAGE_STYLE}{styles}</style></head><body>{body}"
+            f'<script type="application/json" id="ng-page">{data}</script>'
+            f'<script type="module">{_MOUNT}</script></body></html>'
+        )
+
+
+def view_page(*views: View, title: str = "neuroglass") -> str:
+    """The HTML of a page with these views, one below the other."""
+    page = _Page()
+    body = []
+    for view in views:
+        buffers: list[dict[str, Any]] = []
+        state = _without_buffers(view.get_state(), [], buffers)
+        body.append(page.add(view.model_id or str(id(view)), state, buffers))
+    return page.render(title, "".join(f'<div class="cell">{b}</div>' for b in body))
+
+
+def _without_buffers(value: Any, path: list[Any], found: list[dict[str, Any]]) -> Any:
+    if isinstance(value, bytes | bytearray | memoryview):
+        found.append({"path": path, "data": base64.b64encode(value).decode()})
+        return None
+    if isinstance(value, Mapping):
+        return {k: _without_buffers(v, [*path, k], found) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_buffers(v, [*path, i], found) for i, v in enumerate(value)]
+    return value
+
+
+def export_notebook(notebook: str | Path, out: str | Path | None = None) -> Path:
+    """Write an executed notebook as one self-contained HTML file with its widgets in it.
+
+    Args:
+        notebook: an ``.ipynb`` that was executed (its widget state is in its metadata).
+        out: the file to write; by default beside the notebook.
+
+    Returns:
+        The path written.
+
+    Raises:
+        InputError: no such file, or not a notebook.
+        MissingExtraError: needs the extra ``export``.
+    """
+    try:
+        import nbformat  # noqa: PLC0415 - optional
+        from nbconvert.filters import highlight, markdown  # noqa: PLC0415
+    except ImportError as error:
+        raise MissingExtraError(
+            "Exporting a notebook needs nbconvert.", "pip install 'neuroglass[export]'"
+        ) from error
+    source = Path(notebook)
+    if not source.is_file():
+        raise InputError(f"There is no notebook {str(notebook)!r}.")
+    try:
+        book = nbformat.read(source, as_version=4)
+    except Exception as error:
+        raise InputError(f"{source.name} is not a notebook: {error}") from error
+    states = book.metadata.get("widgets", {}).get(_STATE, {}).get("state", {})
+    page = _Page()
+    to_code = highlight.Highlight2HTML(pygments_lexer="ipython3")
+    body = []
+    for cell in book.cells:
+        if cell.cell_type == "markdown":
+            body.append(f'<div class="cell">{markdown.markdown2html(cell.source)}</div>')
+        elif cell.cell_type == "code":
+            outputs = "".join(_output(o, states, page) for o in cell.outputs)
+            body.append(
+                f'<div class="cell"><div class="code">{to_code(cell.source)}</div>'
+                f'<div class="out">{outputs}</div></div>'
+            )
+    target = Path(out) if out is not None else source.with_suffix(".html")
+    page.styles["pygments"] = _code_style()
+    target.write_text(page.render(source.stem, "".join(body)), encoding="utf-8")
+    return target
+
+
+def _output(output: Any, states: Mapping[str, Any], page: _Page) -> str:
+    if output.output_type == "stream":
+        return f"<pre>{html.escape(output.text)}</pre>"
+    if output.output_type == "error":
+        return f'<pre class="err">{html.escape(f"{output.ename}: {output.evalue}")}</pre>'
+    data = output.data
+    if _WIDGET in data:
+        key = data[_WIDGET]["model_id"]
+        saved = states.get(key)
+        if saved and "_esm" in saved["state"]:
+            buffers = [{"path": b["path"], "data": b["data"]} for b in saved.get("buffers", [])]
+            return page.add(key, saved["state"], buffers)
+    if "text/html" in data:
+        return str(data["text/html"])
+    if "image/png" in data:
+        return f'<img alt="output" src="data:image/png;base64,{data["image/png"]}">'
+    return f"<pre>{html.escape(data.get('text/plain', ''))}</pre>"
+
+
+def _code_style() -> str:
+    from pygments.formatters import HtmlFormatter  # noqa: PLC0415 - comes with nbconvert
+
+    light = HtmlFormatter(style="default").get_style_defs(".code")
+    dark = HtmlFormatter(style="github-dark").get_style_defs(".code")
+    plain = ".code, .code .highlight { background: transparent; }"
+    return f"{light}\n@media (prefers-color-scheme: dark) {{ {dark} }}\n.highlight {plain}"

@@ -1,0 +1,104 @@
+"""Frames: everything a token view draws at one moment, as plain data.
+
+Token sequences and rows of values flow in; the dict that the browser draws comes out, with colour
+domains worked out once, here. Both the static and the live heatmap make their picture this way.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from neuroglass.views.codec import Packed, pack, pack_q8, unpack
+
+EXACT = 262_144  # values; a frame with more than this sends its rows in 8 bits
+Floats = npt.NDArray[np.floating[Any]]
+
+
+def sequence(
+    pieces: list[str],
+    kinds: Sequence[int],
+    *,
+    ids: Sequence[int] | None = None,
+    masked: npt.ArrayLike | None = None,
+    logprobs: npt.ArrayLike | None = None,
+    entropy: npt.ArrayLike | None = None,
+    top: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """A token sequence: pieces and what is known of each token (see the protocol's `seqs`)."""
+    return {
+        "pieces": pieces,
+        "kinds": pack(kinds, "u8"),
+        "ids": None if ids is None else pack(ids, "i32"),
+        "masked": None if masked is None else pack(masked, "u8"),
+        "logprobs": None if logprobs is None else pack(logprobs),
+        "entropy": None if entropy is None else pack(entropy),
+        "top": top,
+    }
+
+
+def row(
+    label: str,
+    values: Floats,
+    *,
+    seq: int = 0,
+    feature: int | None = None,
+    masked: npt.NDArray[Any] | None = None,
+    signed: bool | None = None,
+    exact: bool = True,
+) -> dict[str, Any]:
+    """A row of values over a sequence, one per token; masked ones do not set the colour scale.
+
+    Args:
+        values: [tokens]; NaN is missing.
+        masked: [tokens], nonzero where the token is not counted.
+        signed: None looks at the values: any negative one makes the row signed.
+    """
+    counted = values[np.isfinite(values) & (masked == 0 if masked is not None else True)]
+    if signed is None:
+        signed = bool((counted < 0).any())
+    peak = float(np.abs(counted if signed else np.clip(counted, 0, None)).max(initial=0.0))
+    packed: Packed = pack(values) if exact else pack_q8(values)
+    return {
+        "label": label,
+        "feature": feature,
+        "seq": seq,
+        "values": packed,
+        "signed": signed,
+        "domain": [-peak if signed else 0.0, peak],
+    }
+
+
+def frame(
+    seqs: list[dict[str, Any]],
+    rows: list[dict[str, Any]],
+    *,
+    request: tuple[str, int] = ("", 0),
+    notice: str | None = None,
+    text: str = "",
+    site: str = "",
+    layer: int = 0,
+    features: Sequence[int] = (),
+) -> dict[str, Any]:
+    """The whole picture; `request` is the (view, id) that asked for it, ("", 0) for Python."""
+    return {
+        "id": request[1],
+        "view": request[0],
+        "text": text,
+        "site": site,
+        "layer": layer,
+        "features": list(features),
+        "seqs": seqs,
+        "rows": rows,
+        "notice": notice,
+    }
+
+
+def value_at(made: dict[str, Any], row_index: int, position: int) -> float | None:
+    """One value of a frame's row; None where it is missing."""
+    value = float(unpack(made["rows"][row_index]["values"])[position])
+    return None if math.isnan(value) else value
