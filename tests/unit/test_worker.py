@@ -237,8 +237,9 @@ def test_a_forgotten_worker_ends_its_thread_and_keeps_nothing_alive() -> None:
 
 def test_an_interrupt_stops_the_wait_and_the_job() -> None:
     script = textwrap.dedent("""
-        import threading, time
+        import signal, threading, time
         from neuroglass.model.worker import Worker
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
         worker, entered, cleaned = Worker(), threading.Event(), []
         def long(job):
             try:
@@ -258,6 +259,7 @@ def test_an_interrupt_stops_the_wait_and_the_job() -> None:
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
+    time.sleep(0.3)  # it says "ready" just before it starts to wait
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=20)
     assert out == "interrupted [1] True 4\n"

@@ -92,8 +92,8 @@ export function palette(theme: Theme, sign: "p" | "n"): Entry[] {
     const t = (k + 1) / STEPS;
     const background = along(STOPS[theme][sign], t);
     const text = luminance(background) > 0.179 ? BLACK : WHITE;
-    const bar = mix(background, text, 0.7).map(Math.round) as unknown as RGB;
-    return { name: `ng-${sign}${k + 1}`, background, text, bar, thickness: 1 + 3 * t };
+    const bar = mix(background, text, 0.62).map(Math.round) as unknown as RGB;
+    return { name: `ng-${sign}${k + 1}`, background, text, bar, thickness: 0.6 + 3 * t };
   });
 }
 

@@ -56,6 +56,11 @@ def load(
 
     if isinstance(model, PreTrainedModel):
         _refuse_non_decoders(model.config, type(model).__name__)
+        if model.get_output_embeddings() is None:
+            raise ModelLoadError(
+                f"{type(model).__name__} has no output head, so it predicts nothing.",
+                "Load it with AutoModelForCausalLM.",
+            )
         name = str(getattr(model, "name_or_path", "")) or type(model).__name__
         return LiveModel(
             model,

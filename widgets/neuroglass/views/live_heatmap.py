@@ -53,6 +53,18 @@ class _Picture:
     frame: dict[str, Any]
     values: torch.Tensor | None  # [tokens, width]
 
+    def traits(self) -> dict[str, Any]:
+        """The traits that show it."""
+        made = self.settings
+        return {
+            "text": made.text,
+            "site": made.site,
+            "layer": made.layer,
+            "features": list(made.features),
+            "frame": self.frame,
+            "code": _code(made),
+        }
+
 
 class LiveTokenHeatmap(TokenHeatmap):
     """Text that the reader edits, coloured by what the model does with it. See ``heatmap``.
@@ -92,12 +104,10 @@ class LiveTokenHeatmap(TokenHeatmap):
         picture = model.work(
             lambda job: self._steps(job, settings, ("", 0)), priority=Priority.INTERACTIVE
         ).result()
-        View.__init__(
-            self, title=f"{model.name} · {model.dtype} · {model.hf.device}", **traits
-        )
+        title = f"{model.name} · {model.dtype} · {model.hf.device}"
+        View.__init__(self, title=title, choices=_choices(model), **picture.traits(), **traits)
+        self._values = picture.values
         self.set_trait("live", True)
-        self.choices = _choices(model)
-        self._draw(picture)
         self.observe(self._on_setting, names=_SETTINGS)
 
     @classmethod
@@ -194,17 +204,14 @@ class LiveTokenHeatmap(TokenHeatmap):
 
     def _draw(self, picture: _Picture) -> Mapping[str, Any]:
         """Set everything that shows at once, as one message to the browser."""
-        made = picture.settings
         with self._writing():
             self._mine = True
             try:
-                self.text, self.site, self.layer = made.text, made.site, made.layer
-                self.features = list(made.features)
                 if self.selected is not None and not _has(picture.frame, self.selected):
                     self.selected = None
-                self.frame = picture.frame
+                for name, value in picture.traits().items():
+                    setattr(self, name, value)
                 self.error = None
-                self.code = _code(made)
                 self._values = picture.values
             finally:
                 self._mine = False

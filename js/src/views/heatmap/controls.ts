@@ -119,7 +119,7 @@ export class Controls {
       input.addEventListener("input", () => {
         const layer = Number(input.value);
         if (input.value === "" || !Number.isInteger(layer) || layer < 0 || layer >= (this.#chosen?.layers ?? Infinity)) {
-          this.#complain(`layer: a whole number, 0 to ${(this.#chosen?.layers ?? 1) - 1}`);
+          this.#complain(`layer: a whole number, 0 to ${(this.#chosen?.layers ?? 1) - 1}`, input);
           return;
         }
         this.#edit({ layer });
@@ -140,10 +140,12 @@ export class Controls {
     this.changed(this.#draft);
   }
 
-  #complain(problem: string | null): void {
+  #complain(problem: string | null, field: HTMLElement = this.#features): void {
     this.#problem.hidden = problem === null;
     this.#problem.textContent = problem ?? "";
-    this.#features.setAttribute("aria-invalid", String(problem !== null));
+    for (const input of [this.#features, this.#layer, this.#range]) {
+      input.setAttribute("aria-invalid", String(problem !== null && input === field));
+    }
   }
 
   /** Layer fields to the site, the text field to its text. */

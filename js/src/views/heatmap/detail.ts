@@ -46,7 +46,7 @@ export class Detail {
         "header",
         { class: "ng-detail-head" },
         h("strong", { class: "ng-piece", dir: "auto" }, pieceText(row, i)),
-        h("span", { class: "ng-quiet" }, `token ${i} of ${row.seq.pieces.length}`),
+        h("span", { class: "ng-quiet" }, row.label),
         button("×", { class: "ng-icon ng-detail-close", "aria-label": "close", title: "close (Escape)" }, this.actions.close),
       ),
       h(

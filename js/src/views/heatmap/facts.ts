@@ -40,13 +40,13 @@ export function logprobText(seq: Sequence, i: number): string | null {
   return logprob === undefined || Number.isNaN(logprob) ? null : `${compact(logprob)} nats · ${percent(logprob)}`;
 }
 
-/** Name and value pairs about the token itself. */
+/** Name and value pairs about the token itself, its value first. */
 export function factList(row: Row, i: number, more: readonly (readonly [string, string | Node, string?])[] = []): HTMLElement {
   const { seq } = row;
   const id = seq.ids?.[i];
   const logprob = logprobText(seq, i);
   const pairs: (readonly [string, string | Node, string?])[] = [
-    [row.label, valueText(row, i), row.approximate ? "quantised to 1 of 255 steps on its way; select the token for the exact value" : ""],
+    ["value", valueText(row, i), row.approximate ? "quantised to 1 of 255 steps on its way; select the token for the exact value" : ""],
     ...more,
     ["position", String(i), "counted from 0"],
   ];
@@ -91,7 +91,7 @@ export function ranking(caption: string, seq: Sequence, at: number, actual: numb
         "tr",
         { class: here ? "ng-actual" : null },
         h("td", { class: "ng-piece", dir: "auto" }, quoted(piece)),
-        h("td", { class: "ng-mark", title: here ? "the token that stands here" : null }, here ? "◂ here" : ""),
+        h("td", { class: "ng-mark", title: here ? "the token that really stands there" : null }, here ? "◂ actual" : ""),
         h("td", { class: "ng-track" }, bar),
         h("td", { class: "ng-percent", title: `${compact(nats)} nats` }, percent(nats)),
       );

@@ -1,0 +1,72 @@
+"""One Chromium and one JupyterLab for the whole run; a new page for each test."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.browser import lab as labs
+from tests.tools.prepare import find_chromium
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = str(labs.ROOT / "tests" / "browser")
+    for item in items:
+        if str(item.path).startswith(here):
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium that reaches nothing but this machine."""
+    executable = find_chromium()
+    if executable is None:
+        pytest.fail("no Chromium: run `make test`, or set CHROMIUM", pytrace=False)
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=executable, args=labs.FLAGS, headless=True, timeout=60_000
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[labs.Lab]:
+    """A JupyterLab on loopback whose settings are nobody's."""
+    base = tmp_path_factory.mktemp("lab")
+    (root := base / "notebooks").mkdir()
+    (scratch := base / "home").mkdir()
+    with labs.serve("lab", root, scratch) as server:
+        yield server
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page of its own; a request to anywhere outside this machine fails the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(20_000)
+    shown = context.new_page()
+    outside = labs.watch_requests(shown)
+    yield shown
+    context.close()
+    assert not outside, f"the page asked for {outside}"
+
+
+@pytest.fixture
+def lab_page(page: Page, lab: labs.Lab) -> Iterator[Page]:
+    """The same, for notebooks in JupyterLab: the kernels that it leaves behind are ended."""
+    yield page
+    labs.close_notebook(page, lab)
+
+
+@pytest.fixture
+def notebook_path(lab: labs.Lab, request: pytest.FixtureRequest) -> Path:
+    """Where a test may write its notebook: in the server's folder, named after the test."""
+    name = "".join(c if c.isalnum() or c == "_" else "-" for c in request.node.name)
+    return lab.root / f"{name}.ipynb"

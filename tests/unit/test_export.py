@@ -1,0 +1,91 @@
+"""Notebooks as one HTML file, and the command line."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from neuroglass import InputError, MissingExtraError, export_notebook
+from neuroglass.cli import main
+
+STATE = "application/vnd.jupyter.widget-state+json"
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> Path:
+    widget = nbformat.v4.new_output(
+        "display_data",
+        {
+            "application/vnd.jupyter.widget-view+json": {"model_id": "m1"},
+            "text/plain": "TokenHeatmap",
+        },
+    )
+    stream = nbformat.v4.new_output("stream", text="<b>not bold</b>")
+    error = nbformat.v4.new_output("error", ename="ValueError", evalue="<i>x</i>")
+    book = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_markdown_cell("# A *title*"),
+            nbformat.v4.new_code_cell("1 < 2", outputs=[stream, widget, error]),
+        ]
+    )
+    data = base64.b64encode(b"\x01\x02").decode()
+    book.metadata["widgets"] = {
+        STATE: {
+            "state": {
+                "m1": {
+                    "state": {"_esm": "export default {}", "_css": ".ng{}", "live": True, "x": {}},
+                    "buffers": [{"path": ["x", "data"], "data": data, "encoding": "base64"}],
+                }
+            }
+        }
+    }
+    path = tmp_path / "book.ipynb"
+    nbformat.write(book, path)
+    return path
+
+
+def test_a_notebook_becomes_one_page_with_its_widgets(notebook: Path) -> None:
+    page = export_notebook(notebook).read_text()
+    assert "<em>title</em>" in page
+    assert "&lt;b&gt;not bold" in page
+    assert "ValueError: &lt;i&gt;" in page
+    data = json.loads(page.split('id="ng-page">')[1].split("</script>")[0])
+    assert data["models"]["m1"]["buffers"] == [{"path": ["x", "data"], "data": "AQI="}]
+    assert data["models"]["m1"]["state"]["live"] is False
+    assert 'data-ng-widget="m1"' in page
+    for outside in ("http://", "https://", "src="):
+        assert outside not in page
+
+
+def test_the_command_writes_the_page_and_prints_its_path(
+    notebook: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.html"
+    assert main(["export", str(notebook), "-o", str(out)]) == 0
+    assert capsys.readouterr().out.strip() == str(out)
+    assert out.exists()
+
+
+def test_the_command_fails_with_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", str(tmp_path / "none.ipynb")]) == 1
+    assert "There is no notebook" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_notebook(tmp_path: Path) -> None:
+    (tmp_path / "x.ipynb").write_text("{}}")
+    with pytest.raises(InputError, match="not a notebook"):
+        export_notebook(tmp_path / "x.ipynb")
+
+
+def test_without_nbconvert_the_extra_is_named(
+    notebook: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "nbformat", None)
+    with pytest.raises(MissingExtraError, match=r"neuroglass\[export\]"):
+        export_notebook(notebook)

@@ -1,0 +1,299 @@
+"""The live heatmap on real and tiny models: requests, newest-wins, settings from Python, errors."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from neuroglass import (
+    InputError,
+    LiveModel,
+    LiveTokenHeatmap,
+    Priority,
+    TokenHeatmap,
+    heatmap,
+)
+from neuroglass.views.codec import unpack
+from tests.unit.conftest import RecordingComm, comm_of
+
+pytestmark = pytest.mark.model
+TEXT = "The capital of France is Paris."
+IDS = itertools.count(1)
+
+
+def ask(view: LiveTokenHeatmap, mounted: str = "u", **body: Any) -> int:
+    number = next(IDS)
+    settings = {"text": view.text, "site": view.site, "layer": view.layer, "features": view.features}
+    comm_of(view).receive(
+        {"v": 1, "view": mounted, "id": number, "kind": "run", **settings, **body}
+    )
+    return number
+
+
+def answer(view: LiveTokenHeatmap, number: int) -> dict[str, Any]:
+    """The last answer to a request, waited for."""
+    for _ in range(400):
+        for message in comm_of(view).answers():
+            if message["id"] == number and message["done"]:
+                return message
+        time.sleep(0.02)
+    raise TimeoutError(f"no answer to request {number}")
+
+
+def frames(view: LiveTokenHeatmap) -> list[dict[str, Any]]:
+    return [u["frame"] for u in comm_of(view).updates() if "frame" in u]
+
+
+def test_the_first_picture_is_there_at_once_and_right(smollm2: LiveModel) -> None:
+    view = heatmap(smollm2, TEXT, site="neurons.20", features=[7, 1000])
+    run = smollm2.run(TEXT, sites=["neurons.20"])
+    assert [r["label"] for r in view.frame["rows"]] == ["neurons.20 / 7", "neurons.20 / 1000"]
+    for row in view.frame["rows"]:
+        want = run["neurons.20"][0, :, row["feature"]].numpy()
+        np.testing.assert_array_equal(unpack(row["values"]), want)
+    (seq,) = view.frame["seqs"]
+    assert "".join(seq["pieces"]) == TEXT
+    np.testing.assert_array_equal(unpack(seq["logprobs"]), run.logprobs[0].numpy())
+    np.testing.assert_array_equal(unpack(seq["entropy"]), run.entropy[0].numpy())
+    ids, _ = run.top(5)
+    np.testing.assert_array_equal(unpack(seq["top"]["ids"]), ids[0].numpy())
+    assert seq["top"]["pieces"][str(int(ids[0, 4, 0]))] == " Paris"
+    assert view.live
+
+
+def test_without_features_the_strongest_are_shown(smollm2: LiveModel) -> None:
+    view = heatmap(smollm2, TEXT, site="neurons.20")
+    run = smollm2.run(TEXT, sites=["neurons.20"])
+    counted = run["neurons.20"][0][~run.masks["massive"][0]]
+    want = counted.abs().amax(0).topk(3).indices.tolist()
+    assert view.features == want
+
+
+def test_massive_tokens_are_marked_and_do_not_set_the_scale(smollm2: LiveModel) -> None:
+    view = heatmap(smollm2, TEXT, site="resid_post.15", features=[3])
+    masked = unpack(view.frame["seqs"][0]["masked"])
+    assert masked.tolist() == [4, 0, 0, 0, 0, 0, 0]
+    values = unpack(view.frame["rows"][0]["values"])
+    assert view.frame["rows"][0]["domain"][1] == np.abs(values[1:]).max()
+
+
+def test_a_request_draws_and_tells_python(smollm2: LiveModel, comms: list[RecordingComm]) -> None:
+    view = heatmap(smollm2, TEXT, features=[5])
+    number = ask(view, text="Hello there", site="mlp_out", layer=3, features=[1, 2])
+    assert "error" not in answer(view, number)
+    assert (view.text, view.site, view.layer, view.features) == ("Hello there", "mlp_out", 3, [1, 2])
+    assert (view.frame["view"], view.frame["id"]) == ("u", number)
+    assert "site='mlp_out.3'" in view.code
+    # everything that shows came as one message
+    (update,) = [u for u in comm_of(view).updates() if "frame" in u]
+    assert {"text", "site", "layer", "features", "code"} <= set(update)
+
+
+def test_the_code_makes_the_same_view_again(smollm2: LiveModel) -> None:
+    view = heatmap(smollm2, "It's \"here\"\n", site="attn_out.4", features=[1])
+    scope: dict[str, Any] = {}
+    line = view.code.splitlines()[-1]
+    exec("import neuroglass as ng\nagain = " + line, {"model": smollm2}, scope)
+    assert scope["again"].frame == view.frame
+
+
+def test_of_many_quick_requests_the_newest_is_drawn_last_and_none_is_late(
+    smollm2: LiveModel, comms: list[RecordingComm]
+) -> None:
+    view = heatmap(smollm2, TEXT, features=[5])
+    numbers = [ask(view, text=f"Edit number {i}") for i in range(30)]
+    answers = [answer(view, n) for n in numbers]
+    assert view.text == "Edit number 29"
+    assert [f["text"] for f in frames(view)][-1] == "Edit number 29"
+    drawn = [f["id"] for f in frames(view)]
+    assert drawn == sorted(drawn)
+    superseded = [bool(a.get("superseded")) for a in answers]
+    assert superseded.count(False) == len(drawn)
+    assert not superseded[-1]
+
+
+def test_two_mounted_views_do_not_supersede_each_other(
+    smollm2: LiveModel, comms: list[RecordingComm]
+) -> None:
+    view = heatmap(smollm2, TEXT, features=[5])
+    first, second = ask(view, "one", text="From one"), ask(view, "two", text="From two")
+    assert "superseded" not in answer(view, first)
+    assert "superseded" not in answer(view, second)
+
+
+def test_cancel_ends_a_waiting_request(smollm2: LiveModel, comms: list[RecordingComm]) -> None:
+    view = heatmap(smollm2, TEXT, features=[5])
+    block = smollm2.work(lambda _: time.sleep(0.3), priority=Priority.INTERACTIVE)
+    number = ask(view, text="never drawn")
+    comm_of(view).receive({"v": 1, "view": "u", "id": next(IDS), "kind": "cancel", "target": number})
+    assert answer(view, number)["cancelled"]
+    block.result(5)
+    assert view.text == TEXT
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"text": "a " * 9000}, "reads at most 8192"),
+        ({"site": "neurnos"}, "Did you mean 'neurons'"),
+        ({"layer": 30}, "Layers go from 0 to 29"),
+        ({"features": [1536]}, "Features go from 0 to 1535"),
+        ({"features": [-1]}, "no feature -1"),
+        ({"features": ["7"]}, "whole numbers"),
+        ({"layer": "x"}, "usable 'layer'"),
+        ({"text": None}, "usable 'text'"),
+    ],
+)
+def test_a_bad_request_is_answered_and_keeps_the_picture(
+    body: dict[str, Any], message: str, smollm2: LiveModel, comms: list[RecordingComm]
+) -> None:
+    view = heatmap(smollm2, TEXT, features=[5])
+    before = view.frame
+    error = answer(view, ask(view, **body))["error"]
+    assert message in error["message"] + " " + error["hint"]
+    assert view.frame is before
+    assert view.error == error
+    good = ask(view, text="fine again", features=[5], site="neurons", layer=15)
+    answer(view, good)
+    assert view.error is None
+
+
+def test_settings_from_python_run_the_model(smollm2: LiveModel) -> None:
+    view = heatmap(smollm2, TEXT, features=[5])
+    view.text = "Another text"
+    view.wait()
+    assert "".join(view.frame["seqs"][0]["pieces"]) == "Another text"
+    view.layer = 2
+    view.features = [9, 10]
+    view.wait()
+    assert [r["label"] for r in view.frame["rows"]] == ["neurons.2 / 9", "neurons.2 / 10"]
+    view.site = "resid_post"  # other features live there: the strongest are chosen
+    view.wait()
+    assert view.frame["site"] == "resid_post"
+    assert len(view.features) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("site", "neurnos", "Did you mean 'neurons'"),
+        ("layer", 30, "no layer 30"),
+        ("features", [1536], "no feature 1536"),
+    ],
+)
+def test_a_bad_setting_from_python_raises_in_the_cell_and_changes_nothing(
+    name: str, value: Any, message: str, smollm2: LiveModel
+) -> None:
+    view = heatmap(smollm2, TEXT, features=[5])
+    before = getattr(view, name)
+    with pytest.raises(InputError, match=message):
+        setattr(view, name, value)
+    assert getattr(view, name) == before
+    assert view.error is None
+
+
+def test_a_text_that_is_too_long_from_python_shows_in_the_cell(smollm2: LiveModel) -> None:
+    view = heatmap(smollm2, TEXT, features=[5])
+    view.text = "a " * 9000
+    with pytest.raises(InputError, match="at most 8192"):
+        view.wait()
+    assert "at most 8192" in view.error["message"]
+    view.text = TEXT
+    view.wait()
+    assert view.error is None
+
+
+def test_empty_text_is_an_empty_picture_not_an_error(smollm2: LiveModel) -> None:
+    view = heatmap(smollm2, "")
+    assert view.frame["rows"] == []
+    assert view.error is None
+    view.text = "now"
+    view.wait()
+    assert len(view.frame["rows"]) == 3
+
+
+def test_a_selection_that_the_new_text_lacks_is_dropped(smollm2: LiveModel) -> None:
+    view = heatmap(smollm2, TEXT, features=[5, 6])
+    view.selected = (1, 6)
+    view.text = "The capital of France is London."
+    view.wait()
+    assert view.selected == (1, 6)
+    view.text = "Short"
+    view.wait()
+    assert view.selected is None
+
+
+def test_detail_names_the_strongest_features_of_a_token(
+    smollm2: LiveModel, comms: list[RecordingComm]
+) -> None:
+    view = heatmap(smollm2, TEXT, site="neurons.20", features=[7])
+    number = next(IDS)
+    comm_of(view).receive(
+        {"v": 1, "view": "u", "id": number, "kind": "detail", "row": 0, "position": 3}
+    )
+    got = answer(view, number)
+    here = smollm2.run(TEXT, sites=["neurons.20"])["neurons.20"][0, 3]
+    assert got["value"] == float(here[7])
+    want = here.abs().topk(8).indices.tolist()
+    assert [s["feature"] for s in got["strongest"]] == want
+    assert got["strongest"][0]["value"] == float(here[want[0]])
+
+
+def test_state_comes_back_static_or_live(smollm2: LiveModel) -> None:
+    view = heatmap(smollm2, TEXT, site="neurons.20", features=[7])
+    static = LiveTokenHeatmap.from_state(view.state)
+    assert type(static).__name__ == TokenHeatmap.__name__
+    assert not static.live
+    assert static.frame == view.frame
+    again = LiveTokenHeatmap.from_state(view.state, smollm2)
+    assert again.live
+    assert again.frame == view.frame
+
+
+def test_bad_construction(smollm2: LiveModel, load_tiny: Callable[..., LiveModel]) -> None:
+    with pytest.raises(InputError, match=r"needs a live model.*ng.load"):
+        heatmap("smollm2", TEXT)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="must be a string"):
+        heatmap(smollm2, 3)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="no layer 77"):
+        heatmap(smollm2, TEXT, site="neurons.77")
+    with pytest.raises(InputError, match="can't show the site 'logits'"):
+        heatmap(smollm2, TEXT, site="logits")
+    with pytest.raises(InputError, match="no feature 1536.*Did you mean"):
+        heatmap(smollm2, TEXT, features=[1536])
+    with pytest.raises(TypeError, match="'sit'"):
+        heatmap(smollm2, TEXT, sit="neurons.1")
+    with pytest.raises(InputError, match="without a tokenizer"):
+        heatmap(load_tiny(), TEXT)
+
+
+def test_500_jobs_from_two_widgets_and_a_cell_never_mix(
+    smollm2: LiveModel, comms: list[RecordingComm]
+) -> None:
+    """On a real model: every frame belongs to its request, every run to its prompt."""
+    a = heatmap(smollm2, "a", site="resid_post.2", features=[1])
+    b = heatmap(smollm2, "b", site="mlp_out.1", features=[2, 3])
+    words = ["red", "green", "blue", "black", "white"]
+    direct = {w: smollm2.run(w, sites=["resid_post.2"], logits=False) for w in words}
+    numbers: dict[LiveTokenHeatmap, list[int]] = {a: [], b: []}
+    for i in range(170):
+        word = words[i % 5]
+        numbers[a].append(ask(a, text=f"{word} {i}", site="resid_post", layer=2, features=[1]))
+        numbers[b].append(ask(b, text=f"{word} {i}", site="mlp_out", layer=1, features=[2, 3]))
+        if i < 160:
+            got = smollm2.run(word, sites=["resid_post.2"], logits=False)
+            assert torch.equal(got["resid_post.2"], direct[word]["resid_post.2"])
+    for view, asked in numbers.items():
+        answer(view, asked[-1])
+        for made in frames(view):
+            i = asked.index(made["id"])
+            assert made["text"] == f"{words[i % 5]} {i}"
+            assert "".join(made["seqs"][0]["pieces"]) == made["text"]
+            assert made["site"] == ("resid_post" if view is a else "mlp_out")
+        assert frames(view)[-1]["id"] == asked[-1]
