@@ -297,3 +297,24 @@ def test_500_jobs_from_two_widgets_and_a_cell_never_mix(
             assert "".join(made["seqs"][0]["pieces"]) == made["text"]
             assert made["site"] == ("resid_post" if view is a else "mlp_out")
         assert frames(view)[-1]["id"] == asked[-1]
+
+
+def test_an_observer_may_run_the_model_while_results_are_due(
+    smollm2: LiveModel, comms: list[RecordingComm]
+) -> None:
+    view = heatmap(smollm2, TEXT, features=[5])
+    ran: list[Any] = []
+    view.observe(lambda _: ran.append(smollm2.run("Hi")), "selected")  # on the message's thread
+    view.observe(lambda _: ran.append(smollm2.run("Ho")), "frame")  # where results are delivered
+    number = ask(view, text="Something to deliver")
+    comm_of(view).receive_state(selected=[0, 1])
+    assert "error" not in answer(view, number)
+    assert len(ran) == 2
+
+
+def test_wait_returns_when_the_picture_is_drawn(smollm2: LiveModel) -> None:
+    view = heatmap(smollm2, TEXT, features=[5])
+    for i in range(20):
+        view.text = f"Text {i}"
+        view.wait()
+        assert view.frame["text"] == f"Text {i}"

@@ -158,12 +158,14 @@ def test_a_failing_callback_is_reported_and_the_worker_goes_on(
     job.on_done(bad)
     gate.open.set()
     assert job.result(5) == 1
-    assert worker.submit(lambda _: 2).result(5) == 2
+    after = threading.Event()
+    worker.submit(lambda _: 2).on_done(lambda _: after.set())
+    assert after.wait(5)
     assert "callback" in caplog.text
 
 
 def test_on_done_is_called_once_however_the_job_ends(worker: Worker) -> None:
-    gate, calls = Gate(worker), []
+    gate, calls = Gate(worker), list[Job[Any]]()
     done, cancelled = worker.submit(lambda _: 1), worker.submit(lambda _: 2)
     for job in (done, cancelled):
         job.on_done(calls.append)
@@ -171,10 +173,26 @@ def test_on_done_is_called_once_however_the_job_ends(worker: Worker) -> None:
     cancelled.cancel()
     gate.open.set()
     done.result(5)
-    worker.submit(lambda _: None).result(5)
+    seen = threading.Event()
+    done.on_done(lambda _: seen.set())  # it has ended already: called all the same, after the others
+    assert seen.wait(5)
     assert calls == [cancelled, done]
-    done.on_done(calls.append)
-    assert calls[-1] is done
+
+
+def test_a_callback_that_waits_for_a_lock_does_not_hold_up_the_worker(worker: Worker) -> None:
+    """A user's observer holds a view's lock and runs the model; a result for that view is due."""
+    lock, delivered = threading.RLock(), threading.Event()
+
+    def deliver(_: Job[int]) -> None:
+        with lock:
+            delivered.set()
+
+    with lock:
+        worker.submit(lambda _: 1).on_done(deliver)
+        time.sleep(0.05)
+        assert worker.submit(lambda _: 2).result(5) == 2
+        assert not delivered.is_set()
+    assert delivered.wait(5)
 
 
 def test_submit_from_the_worker_runs_inline(worker: Worker) -> None:
@@ -317,6 +335,9 @@ def test_500_interleaved_jobs_of_two_views_and_a_cell_never_mix(worker: Worker) 
     for thread in threads:
         thread.join(60)
         assert not thread.is_alive()
+    all_called = threading.Event()
+    worker.submit(lambda _: None).on_done(lambda _: all_called.set())
+    assert all_called.wait(5)
     assert got == {i: i for i in range(1000, 1100)}
     assert len(ends) == 400
     assert ends.count("ran") >= 2

@@ -76,8 +76,10 @@ export class Strip {
   update(pieces: readonly string[], classOf: (i: number) => string): void {
     this.#pieces = pieces;
     this.#classOf = classOf;
-    this.element.dir = RTL.test(pieces.slice(0, 64).join("")) ? "rtl" : "ltr";
-    this.element.classList.toggle("ng-none", pieces.length === 0);
+    const direction = RTL.test(pieces.slice(0, 64).join("")) ? "rtl" : "ltr";
+    if (this.element.dir !== direction) this.element.dir = direction;
+    const name = pieces.length ? "ng-tokens" : "ng-tokens ng-none";
+    if (this.element.className !== name) this.element.className = name;
     const ends = pieces.length ? cutBlocks(pieces) : [];
     while (this.#blocks.length > ends.length) {
       const last = this.#blocks.pop();

@@ -4,6 +4,9 @@ Jobs come in from cells, widget callbacks and background work, on any thread; re
 ``Job.result()`` or a done callback. A job is a callable; if it returns a generator, each ``yield``
 is where a more urgent job may go first and where a cancel is honoured. Of the jobs with one key,
 only the newest survives: latest-wins belongs to the worker, so no view can forget it.
+
+Done callbacks run on a second thread, one after another. They take the locks of views, and a user's
+observer may hold such a lock while it waits for the worker: on the worker itself they would deadlock.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import heapq
 import inspect
 import itertools
 import logging
+import queue
 import threading
 import weakref
 from collections.abc import Callable, Generator, Hashable
@@ -45,8 +49,15 @@ class Cancelled(NeuroglassError):
 class Job(Generic[T]):
     """A handle on submitted work. Made by ``Worker.submit`` only."""
 
-    def __init__(self, make: Callable[[Job[T]], Any], priority: Priority, key: Hashable) -> None:
+    def __init__(
+        self,
+        make: Callable[[Job[T]], Any],
+        priority: Priority,
+        key: Hashable,
+        deliver: Callable[[Callable[[], None]], None],
+    ) -> None:
         self._make = make
+        self._deliver = deliver
         self._steps: Generator[Any, None, T] | None = None
         self.priority = priority
         self.key = key
@@ -108,12 +119,12 @@ class Job(Generic[T]):
         return cast("T", self._value)
 
     def on_done(self, call: Callable[[Job[T]], None]) -> None:
-        """Call `call(job)` once, when the job has ended in any way; at once if it already has."""
+        """Call `call(job)` once the job has ended in any way, on the delivery thread."""
         with self._settle:
             if not self._done.is_set():
                 self._callbacks.append(call)
                 return
-        call(self)
+        self._deliver(lambda: call(self))
 
     def _step(self) -> bool:
         """Run up to the next yield; True when the job has ended. Only the worker calls this."""
@@ -157,17 +168,44 @@ class Job(Generic[T]):
             self._done.set()
             callbacks, self._callbacks = self._callbacks, []
         for call in callbacks:
+            self._deliver(lambda call=call: call(self))
+
+
+class _Delivery:
+    """The thread on which done callbacks run, in the order in which the jobs ended."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._starting = threading.Lock()
+        self.thread: threading.Thread | None = None
+
+    def __call__(self, call: Callable[[], None]) -> None:
+        with self._starting:
+            if self.thread is None:
+                self.thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
+                self.thread.start()
+        self._calls.put(call)
+
+    def _loop(self) -> None:
+        while (call := self._calls.get()) is not None:
             try:
-                call(self)
+                call()
             except Exception:
                 # the thread serves other jobs too: report, go on
                 _log.exception("A callback of a finished job failed.")
+            del call  # an idle thread must not keep the last job's tensors alive
+
+    def close(self) -> None:
+        """End the thread after the calls that wait."""
+        self._calls.put(None)
 
 
 class _Queue:
     """What the thread shares with its owner; holds no reference to the owner."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.deliver = _Delivery(f"{name}-delivery")
         self.ready = threading.Condition()
         self.heap: list[tuple[int, int, Job[Any]]] = []
         self.newest: dict[Hashable, Job[Any]] = {}
@@ -209,6 +247,7 @@ class _Queue:
             current.cancel()
         for job in waiting:
             job._abandon()
+        self.deliver.close()
 
 
 class Worker:
@@ -216,7 +255,7 @@ class Worker:
 
     def __init__(self, name: str = "neuroglass") -> None:
         self._name = name
-        self._queue = _Queue()
+        self._queue = _Queue(name)
         # the thread holds the queue only, so a forgotten Worker ends its thread
         self._finalizer = weakref.finalize(self, self._queue.close)
         atexit.register(_at_exit, weakref.ref(self))
@@ -236,7 +275,7 @@ class Worker:
         Raises:
             NeuroglassError: the worker is closed.
         """
-        job: Job[T] = Job(make, priority, key)
+        job: Job[T] = Job(make, priority, key, self._queue.deliver)
         if threading.current_thread() is self._queue.thread:
             while not job._step():
                 pass

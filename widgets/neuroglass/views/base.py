@@ -129,21 +129,40 @@ class View(anywidget.AnyWidget):
 
     def _answer_with(
         self, request: Request, job: Job[Any], use: Callable[[Any], Mapping[str, Any]]
-    ) -> None:
-        """Answer when the job has ended; `use(value)` sets traits and returns the answer's body."""
+    ) -> Callable[[], None]:
+        """Answer when the job has ended; `use(value)` sets traits and returns the answer's body.
+
+        Returns:
+            See ``_when_done``.
+        """
         self._jobs[request.view, request.id] = job
 
         def finish(ended: Job[Any]) -> None:
-            with self._lock:
-                self._jobs.pop((request.view, request.id), None)
-                try:
-                    body = use(ended.result(0))
-                except BaseException as error:  # noqa: BLE001 - answered
-                    self._fail(request, error)
-                else:
-                    self._answer(request, **body)
+            self._jobs.pop((request.view, request.id), None)
+            try:
+                body = use(ended.result(0))
+            except Exception as error:  # noqa: BLE001 - answered
+                self._fail(request, error)
+            else:
+                self._answer(request, **body)
 
-        job.on_done(finish)
+        return self._when_done(job, finish)
+
+    def _when_done(self, job: Job[Any], call: Callable[[Job[Any]], None]) -> Callable[[], None]:
+        """Call `call(job)` once, under the lock, when the job is done.
+
+        That happens on the delivery thread, or earlier: by whoever waits for the job and then runs
+        the function returned here.
+        """
+        left = [call]
+
+        def settle(_: Job[Any] = job) -> None:
+            with self._lock:
+                if left:
+                    left.pop()(job)
+
+        job.on_done(settle)
+        return settle
 
     def _on_hello(self, request: Request) -> None:
         self._answer(request, version=__version__)

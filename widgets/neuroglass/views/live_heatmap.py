@@ -6,8 +6,7 @@ one frame flows out. Only the newest request of a view is ever drawn.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -96,8 +95,7 @@ class LiveTokenHeatmap(TokenHeatmap):
         self.model = model
         self._mine = False  # True while this class sets traits itself
         self._values: torch.Tensor | None = None
-        self._pending: Job[_Picture] | None = None
-        self._idle = threading.Condition()
+        self._pending: tuple[Job[_Picture], Callable[[], None]] | None = None
         self._check(settings)
         traits.setdefault("scale", "row")
         # waits here, so that the view is complete before it is first shown (or saved)
@@ -150,16 +148,15 @@ class LiveTokenHeatmap(TokenHeatmap):
         features = () if change["name"] == "site" else tuple(self.features)
         settings = _Settings(self.text, self.site, self.layer, features)
         job = self._submit(settings, ("", 0), "python")
-        job.on_done(self._finish_own)
+        self._pending = job, self._when_done(job, self._finish_own)
 
     def _finish_own(self, job: Job[_Picture]) -> None:
-        with self._lock:
-            try:
-                self._draw(job.result(0))
-            except Cancelled:
-                pass  # a newer assignment took its place, and draws
-            except Exception as error:  # noqa: BLE001 - shown in the cell
-                self._show_error(error)
+        try:
+            self._draw(job.result(0))
+        except Cancelled:
+            pass  # a newer assignment took its place, and draws
+        except Exception as error:  # noqa: BLE001 - shown in the cell
+            self._show_error(error)
 
     def wait(self, timeout: float = 60.0) -> None:
         """Wait until the last change of a setting has been drawn.
@@ -168,9 +165,14 @@ class LiveTokenHeatmap(TokenHeatmap):
             TimeoutError: it took longer than `timeout` seconds.
             InputError: it failed; the same error is shown in the cell.
         """
-        job = self._pending
-        if job is not None:
+        if self._pending is None:
+            return
+        job, settle = self._pending
+        try:
             job.result(timeout)
+        finally:
+            if job.done:
+                settle()  # here, if the delivery thread has not come to it yet
 
     # -- running -----------------------------------------------------------------------------
 
@@ -187,7 +189,7 @@ class LiveTokenHeatmap(TokenHeatmap):
             self._show_error(error)
             raise
         job = self._submit(settings, (request.view, request.id), request.view)
-        self._answer_with(request, job, self._draw)
+        self._pending = job, self._answer_with(request, job, self._draw)
 
     def _fail(self, request: Request, error: BaseException) -> None:
         if request.kind == "run" and not isinstance(error, Cancelled):
@@ -195,12 +197,11 @@ class LiveTokenHeatmap(TokenHeatmap):
         super()._fail(request, error)
 
     def _submit(self, settings: _Settings, origin: tuple[str, int], asker: str) -> Job[_Picture]:
-        self._pending = self.model.work(
+        return self.model.work(
             lambda job: self._steps(job, settings, origin),
             priority=Priority.INTERACTIVE,
             key=(self.model_id, asker, "run"),
         )
-        return self._pending
 
     def _draw(self, picture: _Picture) -> Mapping[str, Any]:
         """Set everything that shows at once, as one message to the browser."""

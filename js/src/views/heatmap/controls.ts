@@ -72,8 +72,11 @@ export class Controls {
   show(draft: Draft): void {
     this.#draft = draft;
     if (this.text.value !== draft.text) this.text.value = draft.text;
-    this.#features.value = draft.features.join(", ");
     this.#site.value = draft.site;
+    // what the person wrote stays as written where it means the same
+    if (String(parseFeatures(this.#features.value, undefined)) !== String(draft.features)) {
+      this.#features.value = draft.features.join(", ");
+    }
     this.#complain(null);
     this.#fit();
   }

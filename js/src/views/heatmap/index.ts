@@ -20,6 +20,7 @@ function render({ model, el, signal }: RenderContext): () => void {
   const end = (): void => {
     lifetime.abort();
   };
+  if (signal?.aborted) return end;
   signal?.addEventListener("abort", end, { once: true });
   try {
     new HeatmapView(model, el, lifetime.signal);

@@ -133,10 +133,10 @@ export class HeatmapView {
 
   /** The first picture: an error that came after it stays visible. */
   #start(): void {
-    const { text, site, layer, features } = this.#traits();
     this.#controls.offer(this.#synced.get("choices"));
-    this.#controls.show({ text, site, layer, features });
+    this.#controls.show(this.#traits());
     this.#showFrame();
+    this.#controls.show(this.#traits());
     this.#ui.errorDismissed = false;
     this.#showAll();
     if (this.#synced.get("live")) this.#rpc.probe(true);
@@ -160,8 +160,8 @@ export class HeatmapView {
     on(["scale"], () => {
       this.#showFrame(true);
     });
-    on(["text"], () => {
-      if (!this.#drafting) this.#controls.show({ ...this.#controls.draft, text: this.#synced.get("text") });
+    on(["text", "site", "layer", "features"], () => {
+      if (!this.#drafting) this.#controls.show(this.#traits());
     });
     on(["choices"], () => {
       this.#controls.offer(this.#synced.get("choices"));
