@@ -29,12 +29,13 @@ demo: .demo-env ## a real model in JupyterLab (HEADLESS=1: only the HTML page)
 	@cp notebooks/$(NB).ipynb $(DEMO)/$(NB).ipynb
 	@echo "== executing notebooks/$(NB).ipynb (the first time the model's weights are converted too)"
 	@$(LIMIT) 900 $(PY) -m nbconvert --to notebook --execute --inplace --log-level WARN \
-	  --ExecutePreprocessor.timeout=600 $(DEMO)/$(NB).ipynb
+	  --ExecutePreprocessor.timeout=600 --ExecutePreprocessor.extra_arguments=--log-level=ERROR \
+	  $(DEMO)/$(NB).ipynb
 	@$(LIMIT) 300 $(PY) -m neuroglass.cli export $(DEMO)/$(NB).ipynb -o $(DEMO)/$(NB).html
 	@echo "== a page that needs no network: $(CURDIR)/$(DEMO)/$(NB).html"
 	@if [ "$(HEADLESS)" = 1 ] || ! [ -t 0 ] || ! [ -t 1 ]; then exit 0; fi; \
-	  $(PY) -m nbconvert --to notebook --clear-output --log-level WARN \
-	    --output-dir $(DEMO)/live $(DEMO)/$(NB).ipynb; \
+	  cp notebooks/$(NB).ipynb $(DEMO)/live/; \
+	  $(PY) -m nbconvert --clear-output --inplace --log-level WARN $(DEMO)/live/$(NB).ipynb || exit 1; \
 	  root=; [ "$$(id -u)" != 0 ] || root=--allow-root; \
 	  echo "== JupyterLab opens on a copy: choose Run > Run All Cells, then type (Ctrl-C here ends it)"; \
 	  $(PY) -m jupyter lab $$root --ip=127.0.0.1 --ServerApp.root_dir=$(CURDIR)/$(DEMO)/live \

@@ -233,6 +233,7 @@ describe("things that go wrong", () => {
   test("a broken first frame still gives a view, and a broken model an error", () => {
     const m = show({ frame: frame(["a", "b"], [row([1])]) });
     expect(m.$(".ng-error").hidden).toBe(false);
+    expect(m.root.dataset.status).toBe("static");
     m.end();
     const model = new FakeModel(TRAITS);
     model.get = () => {

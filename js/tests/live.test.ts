@@ -301,8 +301,11 @@ describe("detail", () => {
     const chips = m.$$(".ng-chip") as HTMLButtonElement[];
     expect(chips.map((chip) => chip.textContent)).toEqual(["812 +3.14", "77 −2"]);
     expect(chips.map((chip) => chip.disabled)).toEqual([false, true]);
+    expect(m.model.of("detail")).toHaveLength(1);
     chips[0]?.click();
     expect(m.model.last("run").features).toEqual([77, 812]);
+    answer(m.model.last("run"), ["Hello"]);
+    expect(m.model.of("detail")).toHaveLength(2);
   });
 
   test("a failure shows its message in the panel only", () => {

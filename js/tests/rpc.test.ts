@@ -92,6 +92,15 @@ test("dead requests are held, and the newest is sent again when the kernel speak
   expect(kept).toHaveBeenCalledTimes(1);
 });
 
+test("a newer request that waited when the kernel fell silent goes out in place of the lost one", () => {
+  run("a");
+  run("ab");
+  vi.advanceTimersByTime(4_001);
+  rpc.probe(true);
+  say(sent.at(-1)?.id ?? 0, { done: true });
+  expect(texts()).toEqual(["a", "ab"]);
+});
+
 test("the lost request itself is sent again where nothing newer waits", () => {
   const done = run("a");
   vi.advanceTimersByTime(4_001);

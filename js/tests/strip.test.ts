@@ -52,10 +52,10 @@ describe("with an IntersectionObserver", () => {
     expect(parseFloat(blocks[100]?.style.height ?? "")).toBeGreaterThan(100);
     const observer = FakeObserver.all[0];
     expect(observer?.targets.size).toBe(250);
-    observer?.show(blocks[100] as Element, true);
+    if (blocks[100]) observer?.show(blocks[100], true);
     expect(blocks[100]?.firstElementChild?.getAttribute("data-i")).toBe("40000");
     expect(blocks[100]?.style.height).toBe("");
-    observer?.show(blocks[0] as Element, false);
+    if (blocks[0]) observer?.show(blocks[0], false);
     expect(blocks[0]?.childElementCount).toBe(0);
     expect(tokens(strip)).toHaveLength(400);
   });
@@ -67,6 +67,10 @@ describe("with an IntersectionObserver", () => {
     Object.defineProperty(first, "offsetHeight", { value: 321 });
     FakeObserver.all[0]?.show(first, false);
     expect(first.style.height).toBe("321px");
+    strip.update(words(1_000), () => " ng-p3");
+    expect(first.style.height).toBe("321px");
+    strip.update(words(999), () => "");
+    expect(first.style.height).not.toBe("321px");
   });
 
   test("reveal fills the block of a far token", () => {
@@ -80,7 +84,8 @@ describe("with an IntersectionObserver", () => {
     const strip = make();
     strip.update(words(1_000), () => " ng-p1");
     strip.update(words(1_000), () => " ng-p9");
-    FakeObserver.all[0]?.show(strip.element.children[1] as Element, true);
+    const second = strip.element.children[1];
+    if (second) FakeObserver.all[0]?.show(second, true);
     expect(strip.token(500)?.className).toBe("ng-tok ng-p9");
   });
 

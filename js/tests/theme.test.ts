@@ -59,6 +59,14 @@ describe("detection", () => {
   });
 });
 
+test("an element that is not in the page yet", () => {
+  const parent = document.createElement("div");
+  parent.className = "dark";
+  parent.append(element);
+  expect(detectTheme(element, false)).toBe("dark");
+  expect(detectTheme(document.createElement("div"), false)).toBe("light");
+});
+
 describe("following", () => {
   const tick = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 20));
 

@@ -101,8 +101,7 @@ def test_sdist_carries_the_bundle_and_installs_without_node(
     check_wheel(one(tmp_path, "neuroglass-*.whl"), tmp_path / "target", no_node)
 
 
-@pytest.mark.matrix  # fetches a Node of 61 MB
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(900)  # fetches a Node of 61 MB
 def test_source_tree_installs_without_node(tmp_path: Path, no_node: dict[str, str]) -> None:
     source = tree.copy(tmp_path / "source", bundle=False)
     log = run(pip("wheel", "-v", "--no-deps", "-w", str(tmp_path), "."), source, no_node, 800)

@@ -12,7 +12,7 @@ export function compact(value: number, digits = 3): string {
   if (!Number.isFinite(value)) return value > 0 ? "∞" : `${MINUS}∞`;
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size < 1e-3 || size >= 1e6) return signs(String(Number(value.toPrecision(digits)).toExponential()));
+  if (size < 1e-3 || size >= 1e6) return signs(Number(value.toPrecision(digits)).toExponential());
   return signs(Number(value.toPrecision(digits)).toLocaleString("en-US", { maximumFractionDigits: 12 }));
 }
 

@@ -74,6 +74,7 @@ export class Strip {
   }
 
   update(pieces: readonly string[], classOf: (i: number) => string): void {
+    const same = pieces.length === this.#pieces.length && pieces.every((piece, i) => piece === this.#pieces[i]);
     this.#pieces = pieces;
     this.#classOf = classOf;
     const direction = RTL.test(pieces.slice(0, 64).join("")) ? "rtl" : "ltr";
@@ -98,7 +99,7 @@ export class Strip {
       block.from = from;
       block.to = to;
       if (block.mounted) this.#fill(block);
-      else this.#empty(block, this.#estimate(block));
+      else if (!same) this.#empty(block, this.#estimate(block)); // else its height is remembered
     });
     // a strip that grew beyond one block: its first block may now be scrolled away
     if (ends.length > 1 && this.#blocks[0]) this.#observer?.observe(this.#blocks[0].element);
@@ -176,7 +177,10 @@ export class Strip {
     const piece = this.#pieces[i] ?? "";
     const shape = piece.includes("\n") ? (piece.startsWith("\n") ? " ng-nl ng-nl0" : " ng-nl") : piece === "" ? " ng-void" : "";
     const name = `ng-tok${shape}${this.#classOf(i)}`;
-    if (token.className !== name) token.className = name;
+    if (token.className === name) return;
+    token.className = name;
+    if (token.classList.contains("ng-sel")) token.setAttribute("aria-selected", "true");
+    else token.removeAttribute("aria-selected");
   }
 
   /** A height from the number of characters and the width, good enough for a scroll bar. */

@@ -11,8 +11,8 @@ function* ancestors(element: Element): Generator<Element> {
   let at: Element | null = element;
   while (at) {
     yield at;
-    const parent: Node | null = at.parentElement ?? at.getRootNode();
-    at = parent instanceof Element ? parent : parent instanceof ShadowRoot ? parent.host : null;
+    const root: Node | null = at.parentElement ? null : at.getRootNode();
+    at = root instanceof ShadowRoot ? root.host : at.parentElement;
   }
 }
 
@@ -52,13 +52,13 @@ export function followTheme(
     }
     look();
   };
-  watch();
   // the element is often attached only after render: look once more when it has its ancestors
   const frame = requestAnimationFrame(watch);
-  media?.addEventListener("change", look, { signal });
   signal.addEventListener("abort", () => {
     observer.disconnect();
     cancelAnimationFrame(frame);
   });
+  media?.addEventListener("change", look, { signal });
+  watch();
   return look;
 }

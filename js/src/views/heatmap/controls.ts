@@ -105,7 +105,7 @@ export class Controls {
     });
     text.addEventListener("input", (event) => {
       this.#fit();
-      if (!this.composing && !(event as InputEvent).isComposing) this.#edit({ text: text.value });
+      if (!this.composing && !event.isComposing) this.#edit({ text: text.value });
     });
     this.#site.addEventListener("change", () => {
       const before = this.#chosen;

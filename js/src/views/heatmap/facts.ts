@@ -98,3 +98,21 @@ export function ranking(caption: string, seq: Sequence, at: number, actual: numb
     }),
   );
 }
+
+/** The content of the tooltip. */
+export function tipOf(row: Row, i: number): Node[] {
+  const expected = ranking("expected here", row.seq, i - 1, i);
+  return [
+    h("strong", { class: "ng-piece", dir: "auto" }, pieceText(row, i)),
+    h("div", { class: "ng-tip-label" }, row.label),
+    factList(row, i),
+    ...reasonList(row, i),
+    ...(expected ? [expected] : []),
+  ];
+}
+
+/** The same in one sentence, for screen readers. */
+export function spoken(row: Row, i: number): string {
+  const logprob = logprobText(row.seq, i);
+  return `${pieceText(row, i)}, ${row.label}: ${valueText(row, i)}${logprob ? `, log-probability ${logprob}` : ""}`;
+}

@@ -35,6 +35,7 @@ export class Rows {
   #rows: readonly Row[] = [];
   #selected: Place | null = null;
   #keyboard = false; // the cursor is drawn only for the keyboard
+  #pointer = [-1, -1];
 
   constructor(
     private readonly name: string,
@@ -42,7 +43,12 @@ export class Rows {
     private readonly signal: AbortSignal,
   ) {
     const { element } = this;
+    element.addEventListener("pointermove", ({ clientX, clientY }) => {
+      this.#pointer = [clientX, clientY];
+    });
     element.addEventListener("pointerover", (event) => {
+      // text that the keyboard scrolls under a resting pointer was not pointed at
+      if (this.#keyboard && event.clientX === this.#pointer[0] && event.clientY === this.#pointer[1]) return;
       const token = this.#tokenOf(event.target);
       actions.point(token && this.#placeOf(token), token);
     });
@@ -93,7 +99,6 @@ export class Rows {
     this.#selected = place;
     for (const [row, i] of [before, place].filter((p) => p !== null)) {
       this.#views[row]?.strip.repaint(i);
-      this.token([row, i])?.setAttribute("aria-selected", String(same([row, i], place)));
     }
     if (place && this.#views[place[0]] && place[1] < (this.#rows[place[0]]?.seq.pieces.length ?? 0)) this.#setCursor(place);
   }

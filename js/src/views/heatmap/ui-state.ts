@@ -17,6 +17,7 @@ export interface UiState {
   drawnId: number; // the newest of our own requests that was drawn
   awaitedId: number; // a run that is done, its frame is still on the way
   runError: ErrorInfo | null; // the newest run failed
+  drawError: ErrorInfo | null; // the newest frame could not be drawn
   errorDismissed: boolean; // a frame came after the `error` trait
   stopped: boolean; // the newest run was cancelled
   milliseconds: number | null; // from sending the newest run to its frame
@@ -29,6 +30,7 @@ export const createUiState = (): UiState => ({
   drawnId: 0,
   awaitedId: 0,
   runError: null,
+  drawError: null,
   errorDismissed: false,
   stopped: false,
   milliseconds: null,

@@ -6,18 +6,17 @@
 import { paletteCss } from "../../core/colour.js";
 import { copyTokens } from "../../core/clipboard.js";
 import { describe, h, setText, uuid } from "../../core/dom.js";
-import { compact, count } from "../../core/format.js";
 import { type Model, listen } from "../../core/model.js";
-import { type Picture, readFrame, tokenCount } from "../../core/picture.js";
-import type { ErrorInfo } from "../../core/protocol.js";
+import { type Picture, readFrame, scaleRows, tokenCount } from "../../core/picture.js";
 import { Rpc } from "../../core/rpc.js";
 import { followTheme } from "../../core/theme.js";
 import { Tooltip } from "../../core/tooltip.js";
 import { Controls } from "./controls.js";
 import { Detail } from "./detail.js";
-import { factList, logprobText, pieceText, ranking, reasonList, valueText } from "./facts.js";
+import { spoken, tipOf } from "./facts.js";
 import { Frame } from "./frame.js";
 import { Rows } from "./rows.js";
+import { statusOf } from "./status.js";
 import { type Place, Synced, type Traits } from "./synced.js";
 import { type Draft, createUiState } from "./ui-state.js";
 
@@ -39,6 +38,7 @@ export class HeatmapView {
   readonly #tip = new Tooltip();
   readonly #live = h("div", { class: "ng-offscreen", "aria-live": "polite" });
   #picture: Picture | null = null;
+  #subject: unknown[] = []; // what the detail panel was last drawn for
   #stopTimer: ReturnType<typeof setTimeout> | undefined;
   #frameTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -47,25 +47,17 @@ export class HeatmapView {
     this.#rpc = new Rpc({
       view: this.#name,
       version: __NG_VERSION__,
-      send: (message) => {
-        model.send(message);
-      },
-      changed: () => {
-        this.#showStatus();
-      },
+      send: (message) => model.send(message),
+      changed: () => this.#showStatus(),
       greeted: ({ version }) => {
         if (typeof version === "string") this.#ui.kernelVersion = version;
       },
     });
-    this.#controls = new Controls(this.#name, (draft) => {
-      this.#run(draft);
-    });
+    this.#controls = new Controls(this.#name, (draft) => this.#run(draft));
     this.#rows = new Rows(
       this.#name,
       {
-        point: (place, token) => {
-          this.#point(place, token);
-        },
+        point: (place, token) => this.#point(place, token),
         move: (place, token) => {
           this.#point(place, token);
           this.#announce(place);
@@ -76,30 +68,18 @@ export class HeatmapView {
           this.#synced.select(again ? null : place);
           this.#showSelection();
         },
-        escape: () => {
-          this.#deselect();
-        },
-        remove: (row) => {
-          this.#runFeatures(this.#features().filter((_, k) => k !== row));
-        },
+        escape: () => this.#deselect(),
+        remove: (row) => this.#runFeatures(this.#features().filter((_, k) => k !== row)),
       },
       signal,
     );
     this.#detail = new Detail({
-      close: () => {
-        this.#deselect();
-      },
-      add: (feature) => {
-        this.#runFeatures([...this.#features(), feature]);
-      },
+      close: () => this.#deselect(),
+      add: (feature) => this.#runFeatures([...this.#features(), feature]),
     });
     this.#frame = new Frame({
-      stop: () => {
-        this.#rpc.cancel("run");
-      },
-      retry: () => {
-        this.#rpc.probe(true);
-      },
+      stop: () => this.#rpc.cancel("run"),
+      retry: () => this.#rpc.probe(true),
       code: () => this.#synced.get("code"),
     });
     this.root = h(
@@ -126,16 +106,14 @@ export class HeatmapView {
       this.root.remove();
     });
     this.#listen(model, signal);
-    this.#guard(() => {
-      this.#start();
-    });
+    this.#guard(() => this.#start());
   }
 
   /** The first picture: an error that came after it stays visible. */
   #start(): void {
     this.#controls.offer(this.#synced.get("choices"));
     this.#controls.show(this.#traits());
-    this.#showFrame();
+    this.#guard(() => this.#showFrame());
     this.#controls.show(this.#traits());
     this.#ui.errorDismissed = false;
     this.#showAll();
@@ -149,41 +127,32 @@ export class HeatmapView {
 
   #listen(model: Model<Traits>, signal: AbortSignal): void {
     const on = (names: (keyof Traits)[], callback: () => void): void => {
-      this.#synced.on(names, () => {
-        this.#guard(callback);
-      });
+      this.#synced.on(names, () => this.#guard(callback));
     };
     on(["frame"], () => {
       this.#rpc.alive();
       this.#showFrame();
     });
     on(["scale"], () => {
-      this.#showFrame(true);
+      if (this.#picture) scaleRows(this.#picture.rows, this.#synced.get("scale"));
+      this.#drawRows();
     });
     on(["text", "site", "layer", "features"], () => {
       if (!this.#drafting) this.#controls.show(this.#traits());
     });
-    on(["choices"], () => {
-      this.#controls.offer(this.#synced.get("choices"));
-    });
-    on(["selected"], () => {
-      this.#showSelection();
-    });
+    on(["choices"], () => this.#controls.offer(this.#synced.get("choices")));
+    on(["selected"], () => this.#showSelection());
     on(["error"], () => {
       this.#ui.errorDismissed = false;
       this.#showAll();
     });
     on(["live"], () => {
-      this.#showAll();
+      this.#drawRows();
       if (this.#synced.get("live")) this.#rpc.probe(true);
     });
-    on(["title", "code", "_version"], () => {
-      this.#showAll();
-    });
+    on(["title", "code", "_version"], () => this.#showAll());
     listen(model, "msg:custom", signal, (message) => {
-      this.#guard(() => {
-        this.#rpc.receive(message);
-      });
+      this.#guard(() => this.#rpc.receive(message));
     });
     listen(model, "comm_live_update", signal, () => {
       if (this.#synced.get("live")) this.#rpc.probe(true);
@@ -210,9 +179,7 @@ export class HeatmapView {
     this.#detail.element.addEventListener("keydown", (event) => {
       if (event.key === "Escape") this.#deselect();
     });
-    this.root.addEventListener("copy", (event) => {
-      copyTokens(event, (strip) => this.#rows.pieces(strip));
-    });
+    this.root.addEventListener("copy", (event) => copyTokens(event, (strip) => this.#rows.pieces(strip)));
   }
 
   /** Our own newest text is not answered yet, or still being composed. */
@@ -262,30 +229,33 @@ export class HeatmapView {
 
   // --- drawing --------------------------------------------------------------------------------------------------
 
-  #showFrame(rescaled = false): void {
+  #showFrame(): void {
     const wire = this.#synced.get("frame");
     const ours = wire.view === this.#name;
     const id = wire.id ?? 0;
     if (ours && id < this.#ui.drawnId) return;
     const picture = readFrame(wire, this.#synced.get("scale"));
+    this.#ui.drawError = null;
     if (ours) {
       this.#ui.milliseconds = this.#rpc.elapsed("run", id) ?? this.#ui.milliseconds;
       this.#ui.drawnId = id;
-    } else if (!rescaled) {
+    } else {
       this.#ui.milliseconds = null;
     }
     this.#picture = picture;
-    if (picture && !ours && !rescaled && !this.#drafting) {
+    if (picture && !ours && !this.#drafting) {
       const { text, site, layer, features } = picture;
       this.#controls.show({ text, site, layer, features });
     }
     if (this.#ui.awaitedId <= id) this.#ui.awaitedId = 0;
-    if (!rescaled) {
-      this.#ui.runError = null;
-      this.#ui.errorDismissed = true;
-    }
-    this.#rows.draw(picture, this.#synced.get("live"));
+    this.#ui.runError = null;
+    this.#ui.errorDismissed = true;
     this.root.dataset.frameId = picture ? String(picture.id) : "";
+    this.#drawRows();
+  }
+
+  #drawRows(): void {
+    this.#rows.draw(this.#picture, this.#synced.get("live"));
     const { hover } = this.#ui;
     if (hover) this.#point(hover, this.#rows.token(hover));
     this.#showSelection();
@@ -295,12 +265,16 @@ export class HeatmapView {
   #showSelection(): void {
     const place = this.#synced.selected;
     this.#rows.select(place);
-    const row = place && this.#picture?.rows[place[0]];
-    if (!place || !row || row.seq.pieces[place[1]] === undefined) {
+    const live = this.#synced.get("live");
+    // some hosts report our own change of the trait, some do not: once is enough
+    const subject = [this.#picture, live, ...(place ?? [])];
+    if (subject.length === this.#subject.length && subject.every((part, k) => part === this.#subject[k])) return;
+    this.#subject = subject;
+    const row = this.#picture?.rows[place?.[0] ?? -1];
+    if (!place || row?.seq.pieces[place[1]] === undefined) {
       this.#detail.hide();
       return;
     }
-    const live = this.#synced.get("live");
     this.#detail.show(row, place[1], live);
     if (live) this.#ask(place);
   }
@@ -319,39 +293,25 @@ export class HeatmapView {
       this.#tip.hide();
       return;
     }
-    const i = place[1];
-    const expected = ranking("expected here", row.seq, i - 1, i);
-    this.#tip.show(token, [
-      h("strong", { class: "ng-piece", dir: "auto" }, pieceText(row, i)),
-      h("div", { class: "ng-tip-label" }, row.label),
-      factList(row, i),
-      ...reasonList(row, i),
-      ...(expected ? [expected] : []),
-    ]);
+    this.#tip.show(token, tipOf(row, place[1]));
   }
 
   #announce([r, i]: Place): void {
     const row = this.#picture?.rows[r];
-    if (!row) return;
-    const logprob = logprobText(row.seq, i);
-    setText(this.#live, `${pieceText(row, i)}, ${row.label}: ${valueText(row, i)}${logprob ? `, log-probability ${logprob}` : ""}`);
+    if (row) setText(this.#live, spoken(row, i));
   }
 
   /** Everything around the picture. */
   #showAll(): void {
-    const { runError, errorDismissed } = this.#ui;
-    const traitError = errorDismissed ? null : this.#synced.get("error");
-    this.showError(runError ?? traitError);
+    const { runError, drawError, errorDismissed } = this.#ui;
+    const error = runError ?? drawError ?? (errorDismissed ? null : this.#synced.get("error"));
+    this.root.classList.toggle("ng-failed", error !== null);
+    this.#frame.showError(error);
     this.#controls.element.hidden = !this.#synced.get("live");
     this.#frame.show({ title: this.#synced.get("title"), code: this.#synced.get("code"), notice: this.#picture?.notice ?? null });
     const emptyText = this.#synced.get("live") && this.#controls.draft.text === "";
     this.#frame.showEmpty(this.#picture?.rows.length ? null : emptyText ? "Type some text above." : "Nothing to show yet.");
     this.#showStatus();
-  }
-
-  showError(error: ErrorInfo | null): void {
-    this.root.classList.toggle("ng-failed", error !== null);
-    this.#frame.showError(error);
   }
 
   #showStatus(): void {
@@ -360,14 +320,8 @@ export class HeatmapView {
     const stale = [python, kernelVersion ?? python].find((version) => version !== __NG_VERSION__);
     const live = this.#synced.get("live");
     const running = this.#rpc.busy("run") || awaitedId > 0;
-    const state = !live ? "static" : this.#rpc.dead ? "dead" : running ? "running" : "ready";
-    const tokens = this.#picture ? ` · ${count(tokenCount(this.#picture), "token")}` : "";
-    const text = {
-      static: `static${tokens}`,
-      dead: "kernel not answering",
-      running: "running…",
-      ready: stopped ? `stopped${tokens}` : `ready${tokens}${milliseconds === null ? "" : ` · ${compact(Math.round(milliseconds))} ms`}`,
-    }[state];
+    const tokens = this.#picture && tokenCount(this.#picture);
+    const { state, text } = statusOf({ live, dead: this.#rpc.dead, running, stopped, tokens, milliseconds });
     this.root.dataset.status = stale === undefined ? state : "stale";
     this.#frame.showStatus(text);
     this.#frame.showBanner(state === "dead", stale === undefined ? null : { bundle: __NG_VERSION__, python: stale });
@@ -387,7 +341,8 @@ export class HeatmapView {
     try {
       draw();
     } catch (thrown) {
-      this.showError({ ...describe(thrown), hint: "The picture could not be drawn; the rest of the notebook is not affected." });
+      this.#ui.drawError = { ...describe(thrown), hint: "The picture could not be drawn; the rest of the notebook is not affected." };
+      this.#showAll();
     }
   }
 }

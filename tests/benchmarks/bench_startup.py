@@ -1,0 +1,43 @@
+"""What opening the package costs: seconds, each in a fresh process, best and median of 5.
+
+    python -m tests.benchmarks.bench_startup
+
+Baseline for the ratio: ``import anywidget`` alone, in processes of its own, interleaved.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+
+from tests.benchmarks.common import emit
+
+CASES = {
+    "import anywidget": "import anywidget",
+    "import neuroglass": "import neuroglass",
+    "static TokenHeatmap": "import neuroglass; neuroglass.TokenHeatmap(['a','b'], [0.1, 0.2])",
+}
+
+
+def main() -> None:
+    taken: dict[str, list[float]] = {name: [] for name in CASES}
+    for _ in range(5):
+        for name, code in CASES.items():
+            timed = f"import time; t = time.perf_counter(); {code}; print(time.perf_counter() - t)"
+            out = subprocess.run(
+                [sys.executable, "-c", timed], check=True, capture_output=True, text=True
+            ).stdout
+            taken[name].append(float(out))
+    base = statistics.median(taken["import anywidget"])
+    for name, seconds in taken.items():
+        emit(
+            what=name,
+            median_s=round(statistics.median(seconds), 3),
+            best_s=round(min(seconds), 3),
+            ratio=round(statistics.median(seconds) / base, 2),
+        )
+
+
+if __name__ == "__main__":
+    main()
