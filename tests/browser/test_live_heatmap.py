@@ -161,8 +161,8 @@ def test_hover_shows_value_id_position_logprob_and_five_predictions(root: Locato
 
 def test_keyboard_moves_pins_and_closes(root: Locator) -> None:
     page = root.page
-    root.locator('.ng-tok[data-i="0"]').focus()
-    for key in ("ArrowRight", "ArrowRight", "Enter"):
+    root.locator(".ng-tokens").focus()
+    for key in ("Home", "ArrowRight", "ArrowRight", "Enter"):
         page.keyboard.press(key)
     labs.wait_until("pinned", lambda: labs.kernel_json(page, "w.selected") == [0, 2])
     page.keyboard.press("Escape")
@@ -224,19 +224,18 @@ def test_thirty_edits_in_three_seconds_end_with_the_last_and_none_is_late(root: 
     assert labs.kernel_json(page, "w.text") == edits[-1]
 
 
-def test_an_error_is_shown_in_the_cell_and_the_picture_stays(root: Locator) -> None:
-    page = root.page
-    root.locator("input.ng-features").fill("99999")
-    root.locator("input.ng-features").press("Enter")
-    error = root.locator(".ng-error")
-    error.wait_for()
-    assert "no feature 99999" in error.inner_text()
-    assert "0 to 1535" in error.inner_text()
+def test_a_slip_in_the_features_is_explained_and_typing_goes_on(root: Locator) -> None:
+    features, problem = root.locator("input.ng-features"), root.locator(".ng-problem")
+    features.fill("99999")
+    problem.wait_for()
+    assert "0 to 1535" in problem.inner_text()
     assert shown(root) == TEXT
-    labs.screenshot(page, "error")
-    root.locator("input.ng-features").fill("7")
-    root.locator("input.ng-features").press("Enter")
-    error.wait_for(state="detached") if error.count() == 0 else error.wait_for(state="hidden")
+    type_text(root, "The text goes on")
+    labs.wait_until("with the old feature", lambda: shown(root) == "The text goes on")
+    assert labs.kernel_json(root.page, "w.features") == [659]
+    features.fill("7")
+    labs.wait_until("the new one", lambda: labs.kernel_json(root.page, "w.features") == [7])
+    assert not problem.is_visible()
 
 
 def test_text_longer_than_the_context_is_an_error_that_says_so(root: Locator) -> None:
@@ -244,6 +243,9 @@ def test_text_longer_than_the_context_is_an_error_that_says_so(root: Locator) ->
     error = root.locator(".ng-error")
     error.wait_for()
     assert "at most 8192" in error.inner_text()
+    assert "Shorten it by" in error.inner_text()
+    assert shown(root) == TEXT  # the last picture stays
+    labs.screenshot(root.page, "error")
     type_text(root, TEXT)
     labs.wait_until("it goes away", lambda: not error.is_visible())
 

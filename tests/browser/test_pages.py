@@ -17,6 +17,7 @@ from tests.browser.hostile import EXPECTED, HOSTILE
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
 NOTEBOOKS = sorted((labs.ROOT / "notebooks").glob("*.ipynb"))
 
 
@@ -62,11 +63,14 @@ def test_every_notebook_runs_and_its_page_draws_offline(
     NotebookClient(book, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
     nbformat.write(book, tmp_path / path.name)
     html = ng.export_notebook(tmp_path / path.name)
-    views = sum(
-        "application/vnd.jupyter.widget-view+json" in output.get("data", {})
+    states = book.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+    shown = [
+        output["data"][WIDGET]["model_id"]
         for cell in book.cells
         for output in cell.get("outputs", [])
-    )
+        if WIDGET in output.get("data", {})
+    ]
+    views = sum("_esm" in states[model]["state"] for model in shown)
     assert views > 0
     wrong = open_offline(page, html)
     labs.wait_until("all views", lambda: page.locator(".ng-heatmap").count() == views)

@@ -93,7 +93,7 @@ export function palette(theme: Theme, sign: "p" | "n"): Entry[] {
     const background = along(STOPS[theme][sign], t);
     const text = luminance(background) > 0.179 ? BLACK : WHITE;
     const bar = mix(background, text, 0.62).map(Math.round) as unknown as RGB;
-    return { name: `ng-${sign}${k + 1}`, background, text, bar, thickness: 0.6 + 3 * t };
+    return { name: `ng-${sign}${k + 1}`, background, text, bar, thickness: k < 2 ? 0 : 0.6 + 3 * t }; // next to nothing gets no bar
   });
 }
 

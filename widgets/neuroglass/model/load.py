@@ -5,6 +5,8 @@ Only safetensors are read, never a pickle, and no code that comes with a checkpo
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,12 +143,28 @@ def _read(
     _refuse_non_decoders(config, name)
     family_of(config.model_type)  # before the weights are read
     try:
-        hf: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
-            where, dtype=dtype, use_safetensors=True, trust_remote_code=False
-        )
+        with _quiet(Path(where).is_dir()):
+            hf: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+                where, dtype=dtype, use_safetensors=True, trust_remote_code=False
+            )
     except Exception as error:
         raise _explain(error, where, name, "weights") from error
     return hf, _read_tokenizer(where, name)
+
+
+@contextmanager
+def _quiet(local: bool) -> Iterator[None]:
+    """No progress bar for local files: it would end before it can be read, and stay in the cell."""
+    from transformers.utils import logging  # noqa: PLC0415
+
+    hide = local and logging.is_progress_bar_enabled()
+    if hide:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if hide:
+            logging.enable_progress_bar()
 
 
 def _read_tokenizer(where: str, name: str) -> PreTrainedTokenizerBase | None:

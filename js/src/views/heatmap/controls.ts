@@ -1,7 +1,7 @@
 /**
  * The live editor: text, site, layer, features. In: the draft to show and the choices the model offers. Out: `changed`
  * with a new draft on every edit that can be run; what cannot (features that are not numbers, or beyond the site) is
- * explained beside the field and not sent. Nothing is sent while an input method is composing.
+ * explained beside the field and not sent (text goes on with the last good features). Nothing is sent while an input method is composing.
  */
 import { focusable, h } from "../../core/dom.js";
 import type { Choices, SiteChoice } from "./synced.js";
@@ -138,8 +138,9 @@ export class Controls {
     this.#fit();
     const features = parseFeatures(this.#features.value, this.#chosen);
     this.#complain(typeof features === "string" ? features : null);
-    if (typeof features === "string") return;
-    this.#draft.features = features;
+    // a slip in the features field is explained beside it; the text goes on with the features it had
+    if (typeof features !== "string") this.#draft.features = features;
+    else if (!("text" in change)) return;
     this.changed(this.#draft);
   }
 
