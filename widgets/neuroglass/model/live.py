@@ -110,6 +110,12 @@ class LiveModel:
         """How many numbers the site holds per token (``head_out``: heads x d_head)."""
         return self._widths[self.site(site).name]
 
+    def positive(self, site: str | Site) -> bool:
+        """True where no value can be negative: the neurons of a ReLU MLP."""
+        config = self.hf.config
+        act = getattr(config, "hidden_act", None) or getattr(config, "activation_function", None)
+        return self.site(site).name == "neurons" and act in {"relu", "relu2"}
+
     @property
     def widths(self) -> Mapping[str, int]:
         """Width of every site name that this model has."""

@@ -36,7 +36,8 @@ const put = (state, path, value) => {
   path.slice(0, last).reduce((at, key) => at[key], state)[path[last]] = value;
 };
 class Model {
-  constructor(state) { this.state = state; this.heard = new Map(); this.send = () => {}; }
+  constructor(state) { this.state = state; this.heard = new Map(); }
+  send(message) { kernel(this, message); }
   get(name) { return this.state[name]; }
   set(name, value) {
     this.state[name] = value;
@@ -80,21 +81,33 @@ pre { overflow: auto; white-space: pre-wrap; font: 13px/1.5 ui-monospace, monosp
 .code { background: #f4f5f7; border: 1px solid #dfe2e6; border-radius: 4px; padding: 8px 12px; }
 .out { padding: 6px 0 0 2px; overflow: auto; }
 .err { color: #a40000; }
-table { border-collapse: collapse; font-size: 13px; }
-td, th { padding: 2px 10px; text-align: right; border-bottom: 1px solid #dfe2e6; }
+.anchor-link { display: none; }
+.out table.dataframe { border-collapse: collapse; border: 0; font-size: 13px; }
+.dataframe :is(td, th) { padding: 2px 10px; text-align: right; border: 0;
+  border-bottom: 1px solid #dfe2e6; }
 @media (prefers-color-scheme: dark) {
   body { background: #111418; color: #e6e6e6; }
   .code { background: #1a1f26; border-color: #2c333d; }
-  td, th { border-color: #2c333d; }
+  .dataframe :is(td, th) { border-color: #2c333d; }
   .err { color: #ff9a9a; }
 }
 """
 
 
-class _Page:
-    """Collects widgets; each bundle and style sheet is carried once."""
+# what a page does with a request: nothing answers, there is no kernel behind it
+_NO_KERNEL = "(model, message) => {}"
 
-    def __init__(self) -> None:
+
+class Page:
+    """Collects widgets; each bundle and style sheet is carried once.
+
+    Args:
+        kernel: JavaScript ``(model, message) => …`` that takes the widgets' requests. The gallery
+            puts a stand-in here to show live states; an export leaves it alone.
+    """
+
+    def __init__(self, kernel: str = _NO_KERNEL) -> None:
+        self.kernel = kernel
         self.models: dict[str, Any] = {}
         self.modules: dict[str, str] = {}
         self.styles: dict[str, str] = {}
@@ -102,12 +115,19 @@ class _Page:
     def add(self, key: str, state: Mapping[str, Any], buffers: list[dict[str, Any]]) -> str:
         """Take a widget's state; returns the element that it mounts on."""
         own = {k: v for k, v in state.items() if k not in {"_esm", "_css", "layout"}}
-        own["live"] = False  # there is no kernel behind a page
+        if self.kernel == _NO_KERNEL:
+            own["live"] = False
         module = str(state.get("_anywidget_id", key))
         self.modules[module] = state["_esm"]
         self.styles[module] = state.get("_css", "")
         self.models[key] = {"state": own, "buffers": buffers, "module": module}
         return f'<div data-ng-widget="{html.escape(key)}"></div>'
+
+    def add_view(self, view: View, **changes: Any) -> str:
+        """Take a view, with some of its state changed; returns the element that it mounts on."""
+        buffers: list[dict[str, Any]] = []
+        state = _without_buffers(view.get_state() | changes, [], buffers)
+        return self.add(f"{view.model_id}-{len(self.models)}", state, buffers)
 
     def render(self, title: str, body: str) -> str:
         """The whole page."""
@@ -120,19 +140,15 @@ class _Page:
             f'<meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
             f"<style>{_PAGE_STYLE}{styles}</style></head><body>{body}"
             f'<script type="application/json" id="ng-page">{data}</script>'
-            f'<script type="module">{_MOUNT}</script></body></html>'
+            f'<script type="module">const kernel = {self.kernel};{_MOUNT}</script></body></html>'
         )
 
 
 def view_page(*views: View, title: str = "neuroglass") -> str:
     """The HTML of a page with these views, one below the other."""
-    page = _Page()
-    body = []
-    for view in views:
-        buffers: list[dict[str, Any]] = []
-        state = _without_buffers(view.get_state(), [], buffers)
-        body.append(page.add(view.model_id or str(id(view)), state, buffers))
-    return page.render(title, "".join(f'<div class="cell">{b}</div>' for b in body))
+    page = Page()
+    body = "".join(f'<div class="cell">{page.add_view(view)}</div>' for view in views)
+    return page.render(title, body)
 
 
 def _without_buffers(value: Any, path: list[Any], found: list[dict[str, Any]]) -> Any:
@@ -175,7 +191,7 @@ def export_notebook(notebook: str | Path, out: str | Path | None = None) -> Path
     except Exception as error:
         raise InputError(f"{source.name} is not a notebook: {error}") from error
     states = book.metadata.get("widgets", {}).get(_STATE, {}).get("state", {})
-    page = _Page()
+    page = Page()
     to_code = highlight.Highlight2HTML(pygments_lexer="ipython3")
     body = []
     for cell in book.cells:
@@ -193,7 +209,7 @@ def export_notebook(notebook: str | Path, out: str | Path | None = None) -> Path
     return target
 
 
-def _output(output: Any, states: Mapping[str, Any], page: _Page) -> str:
+def _output(output: Any, states: Mapping[str, Any], page: Page) -> str:
     if output.output_type == "stream":
         return f"<pre>{html.escape(output.text)}</pre>"
     if output.output_type == "error":

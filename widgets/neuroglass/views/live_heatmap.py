@@ -251,7 +251,12 @@ class LiveTokenHeatmap(TokenHeatmap):
         exact = len(features) * len(pieces) <= frames.EXACT
         rows = [
             frames.row(
-                f"{site} / {i}", values[:, i].numpy(), feature=i, masked=masked, exact=exact
+                f"{site} / {i}",
+                values[:, i].numpy(),
+                feature=i,
+                masked=masked,
+                signed=not self.model.positive(site),
+                exact=exact,
             )
             for i in features
         ]
