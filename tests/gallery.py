@@ -56,7 +56,7 @@ State = tuple[str, ng.TokenHeatmap, dict[str, Any]]
 
 
 def static_states(model: ng.LiveModel) -> Iterator[State]:
-    words = "The quick brown fox jumps over the lazy dog .".split()
+    words = ["The", "quick", "brown", "fox", "jumps", "over", "the", "lazy", "dog", "."]
     tokens = [words[0], *(f" {w}" for w in words[1:])]
     n = len(tokens)
     ramp = np.linspace(0, 1, n)
@@ -77,7 +77,10 @@ def static_states(model: ng.LiveModel) -> Iterator[State]:
     code = "def f(x):\n\tif x > 0:\n\t\treturn  x\n\nprint( f(1) )\n"
     for title, text in (
         ("spaces, tabs, newlines", code),
-        ("characters split over tokens, right to left, wide", "안녕하세요 שלום עולם 日本語 naïve 👩‍🔬 𝔘"),
+        (
+            "characters split over tokens, right to left, wide",
+            "안녕하세요 שלום עולם 日本語 naïve 👩‍🔬 𝔘",
+        ),
     ):
         run = model.run(text)
         pieces, _ = run.pieces()
@@ -98,22 +101,30 @@ def live_states(model: ng.LiveModel) -> Iterator[State]:
         return ng.heatmap(model, text, site="neurons.24", features=[659], **changes)
 
     yield "live", live(), {}
-    yield "live, three rows, a token selected", ng.heatmap(
-        model, text, site="neurons.20", selected=(1, 5)
-    ), {}
-    yield "live, massive activation out of scale", ng.heatmap(
-        model, text, site="resid_post.15", features=[3]
-    ), {}
+    yield (
+        "live, three rows, a token selected",
+        ng.heatmap(model, text, site="neurons.20", selected=(1, 5)),
+        {},
+    )
+    yield (
+        "live, massive activation out of scale",
+        ng.heatmap(model, text, site="resid_post.15", features=[3]),
+        {},
+    )
     yield "running", live(), {"gallery": "running"}
     yield "kernel silent", live(), {"gallery": "dead"}
-    yield "an error over the last picture", live(), {
-        "error": describe(
-            ng.InputError(
-                "The text has 9001 tokens; SmolLM2-135M-Instruct reads at most 8192.",
-                "Shorten it by 809 tokens or more.",
+    yield (
+        "an error over the last picture",
+        live(),
+        {
+            "error": describe(
+                ng.InputError(
+                    "The text has 9001 tokens; SmolLM2-135M-Instruct reads at most 8192.",
+                    "Shorten it by 809 tokens or more.",
+                )
             )
-        )
-    }
+        },
+    )
     yield "no text yet", live(""), {}
     yield "a bundle of another version", live(), {"_version": "0.0.9"}
     yield "live, narrow, 320 px", live(selected=(0, 5)), {"px": 320}

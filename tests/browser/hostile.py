@@ -11,7 +11,7 @@ HOSTILE = [
     "<svg onload=window.hacked=1>",
     "</style><b>bold</b>",
     "&lt;b&gt;&amp;",
-    "\" onmouseover=\"window.hacked=1",
+    '" onmouseover="window.hacked=1',
     "javascript:window.hacked=1",
     "${window.hacked=1}",
     "\u202eright to left",

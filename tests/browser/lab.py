@@ -75,7 +75,9 @@ class Lab:
 
     def notebook_url(self, path: Path) -> str:
         where = "lab/tree" if self.app == "lab" else "notebooks"
-        return f"{self.url}/{where}/{path.relative_to(self.root).as_posix()}?token={self.token}&reset"
+        return (
+            f"{self.url}/{where}/{path.relative_to(self.root).as_posix()}?token={self.token}&reset"
+        )
 
     def api(self, method: str, path: str, timeout: float = 20) -> Any:
         """Ask the server's REST interface; the answer's JSON, or None where there is none."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -48,9 +47,7 @@ def open_live(page: Page, lab: labs.Lab, name: str) -> Locator:
 def wait_ready(page: Page) -> Locator:
     root = page.locator(".ng-heatmap").first
     root.locator(".ng-tok").first.wait_for()
-    page.wait_for_function(
-        "() => document.querySelector('.ng-heatmap').dataset.status === 'ready'"
-    )
+    page.wait_for_function("() => document.querySelector('.ng-heatmap').dataset.status === 'ready'")
     return root
 
 
@@ -190,8 +187,10 @@ def test_site_layer_and_features_are_chosen_in_the_widget(root: Locator) -> None
     labs.wait_until("the features", lambda: labs.kernel_json(page, "w.features") == [3, 5])
     labs.wait_until(
         "two labelled rows",
-        lambda: root.locator(".ng-row-label").all_text_contents()
-        == ["resid_post.7 / 3", "resid_post.7 / 5"],
+        lambda: (
+            root.locator(".ng-row-label").all_text_contents()
+            == ["resid_post.7 / 3", "resid_post.7 / 5"]
+        ),
     )
     root.locator(".ng-row-remove").first.click()
     labs.wait_until("one row left", lambda: labs.kernel_json(page, "w.features") == [5])
@@ -259,7 +258,9 @@ def test_an_empty_text_is_not_an_error(root: Locator) -> None:
 
 
 def test_hostile_text_typed_into_the_model_stays_text(root: Locator) -> None:
-    hostile = "<script>window.hacked=1</script> <img src=x onerror=window.hacked=1> \u202e \x00 שלום"
+    hostile = (
+        "<script>window.hacked=1</script> <img src=x onerror=window.hacked=1> \u202e \x00 שלום"
+    )
     type_text(root, hostile)
     labs.wait_until("drawn", lambda: "onerror" in shown(root))
     assert root.locator("img, script").count() == 0
@@ -303,9 +304,7 @@ def test_the_dark_theme_follows_jupyterlab_and_keeps_contrast(root: Locator) -> 
     page = root.page
     labs.screenshot(page, "live-light")
     labs.run_command(page, "apputils:change-theme", theme="JupyterLab Dark")
-    page.wait_for_function(
-        "() => document.querySelector('.ng-heatmap').dataset.theme === 'dark'"
-    )
+    page.wait_for_function("() => document.querySelector('.ng-heatmap').dataset.theme === 'dark'")
     root.locator('.ng-tok[data-i="5"]').click()
     page.wait_for_timeout(300)
     labs.screenshot(page, "live-dark")
@@ -315,9 +314,7 @@ def test_the_dark_theme_follows_jupyterlab_and_keeps_contrast(root: Locator) -> 
     )
     assert all(contrast(a, b) >= 4.5 for a, b in pairs if not b.endswith(", 0)")), pairs
     labs.run_command(page, "apputils:change-theme", theme="JupyterLab Light")
-    page.wait_for_function(
-        "() => document.querySelector('.ng-heatmap').dataset.theme === 'light'"
-    )
+    page.wait_for_function("() => document.querySelector('.ng-heatmap').dataset.theme === 'light'")
 
 
 def test_a_narrow_cell_has_no_sideways_scroll(root: Locator) -> None:
@@ -345,9 +342,7 @@ def contrast(a: str, b: str) -> float:
     return (hi + 0.05) / (lo + 0.05)
 
 
-def test_reload_restores_and_a_dead_kernel_is_shown_as_dead(
-    lab_page: Page, lab: labs.Lab
-) -> None:
+def test_reload_restores_and_a_dead_kernel_is_shown_as_dead(lab_page: Page, lab: labs.Lab) -> None:
     root = open_live(lab_page, lab, "reload")
     type_text(root, "The grey sea")
     labs.wait_until("drawn", lambda: shown(root) == "The grey sea")

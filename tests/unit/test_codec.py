@@ -35,9 +35,7 @@ def test_golden_bytes_decode_to_the_golden_values(case: dict[str, Any]) -> None:
     np.testing.assert_allclose(decoded, values(case), rtol=1e-6 if case["dtype"] == "q8" else 0)
 
 
-@pytest.mark.parametrize(
-    "case", [c for c in CASES if c["dtype"] != "q8"], ids=lambda c: c["name"]
-)
+@pytest.mark.parametrize("case", [c for c in CASES if c["dtype"] != "q8"], ids=lambda c: c["name"])
 def test_exact_types_encode_to_the_golden_bytes(case: dict[str, Any]) -> None:
     kind = np.float32 if case["dtype"] == "f32" else np.int64
     assert pack(values(case).astype(kind), case["dtype"])["data"] == packed(case)["data"]

@@ -1,4 +1,4 @@
-"""TokenHeatmap without a model: input, picture, errors, state; with a recording comm for messages."""
+"""TokenHeatmap without a model: input, picture, errors, state, messages."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def test_linked_views_follow_each_other() -> None:
     links = link(a, b)
     a.selected = (0, 1)
     assert b.selected == (0, 1)
-    b.selected = None
+    b.set_trait("selected", None)
     assert a.selected is None
     links[0].unlink()
     a.selected = (0, 0)

@@ -29,7 +29,12 @@ IDS = itertools.count(1)
 
 def ask(view: LiveTokenHeatmap, mounted: str = "u", **body: Any) -> int:
     number = next(IDS)
-    settings = {"text": view.text, "site": view.site, "layer": view.layer, "features": view.features}
+    settings = {
+        "text": view.text,
+        "site": view.site,
+        "layer": view.layer,
+        "features": view.features,
+    }
     comm_of(view).receive(
         {"v": 1, "view": mounted, "id": number, "kind": "run", **settings, **body}
     )
@@ -87,7 +92,12 @@ def test_a_request_draws_and_tells_python(smollm2: LiveModel, comms: list[Record
     view = heatmap(smollm2, TEXT, features=[5])
     number = ask(view, text="Hello there", site="mlp_out", layer=3, features=[1, 2])
     assert "error" not in answer(view, number)
-    assert (view.text, view.site, view.layer, view.features) == ("Hello there", "mlp_out", 3, [1, 2])
+    assert (view.text, view.site, view.layer, view.features) == (
+        "Hello there",
+        "mlp_out",
+        3,
+        [1, 2],
+    )
     assert (view.frame["view"], view.frame["id"]) == ("u", number)
     assert "site='mlp_out.3'" in view.code
     # everything that shows came as one message
@@ -96,7 +106,7 @@ def test_a_request_draws_and_tells_python(smollm2: LiveModel, comms: list[Record
 
 
 def test_the_code_makes_the_same_view_again(smollm2: LiveModel) -> None:
-    view = heatmap(smollm2, "It's \"here\"\n", site="attn_out.4", features=[1])
+    view = heatmap(smollm2, 'It\'s "here"\n', site="attn_out.4", features=[1])
     scope: dict[str, Any] = {}
     line = view.code.splitlines()[-1]
     exec("import neuroglass as ng\nagain = " + line, {"model": smollm2}, scope)
@@ -131,7 +141,9 @@ def test_cancel_ends_a_waiting_request(smollm2: LiveModel, comms: list[Recording
     view = heatmap(smollm2, TEXT, features=[5])
     block = smollm2.work(lambda _: time.sleep(0.3), priority=Priority.INTERACTIVE)
     number = ask(view, text="never drawn")
-    comm_of(view).receive({"v": 1, "view": "u", "id": next(IDS), "kind": "cancel", "target": number})
+    comm_of(view).receive(
+        {"v": 1, "view": "u", "id": next(IDS), "kind": "cancel", "target": number}
+    )
     assert answer(view, number)["cancelled"]
     block.result(5)
     assert view.text == TEXT

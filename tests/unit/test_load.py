@@ -28,9 +28,7 @@ def test_a_local_folder_without_a_tokenizer_runs_token_ids(folder: Path) -> None
     model.close()
 
 
-@pytest.mark.parametrize(
-    ("dtype", "want"), [("bf16", torch.bfloat16), ("fp32", torch.float32)]
-)
+@pytest.mark.parametrize(("dtype", "want"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
 def test_dtype_is_one_word(folder: Path, dtype: str, want: torch.dtype) -> None:
     model = load(folder, dtype=dtype)
     assert model.hf.dtype == want
@@ -205,7 +203,9 @@ def test_prepend_bos_overrules_the_tokenizer(smollm2: LiveModel) -> None:
 
 
 @pytest.mark.model
-def test_bf16_residuals_stay_near_fp32(smollm2: LiveModel, load_smollm2: Callable[[str], LiveModel]) -> None:
+def test_bf16_residuals_stay_near_fp32(
+    smollm2: LiveModel, load_smollm2: Callable[[str], LiveModel]
+) -> None:
     text = "The capital of France is Paris, and the river that runs through it is the Seine."
     half = load_smollm2("bf16")
     site = "resid_post.13"

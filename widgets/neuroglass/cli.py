@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     export.add_argument("-o", "--out", help="file to write (default: beside the notebook)")
     arguments = parser.parse_args(argv)
     try:
-        from neuroglass.views.export import export_notebook  # noqa: PLC0415 - keeps --help quick
+        from neuroglass.views.export import export_notebook
 
         print(export_notebook(arguments.notebook, arguments.out))
     except NeuroglassError as error:

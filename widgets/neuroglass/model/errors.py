@@ -46,7 +46,7 @@ def nearest(name: object, valid: Iterable[object], n: int = 3) -> str:
 
 
 def describe(error: BaseException) -> dict[str, str]:
-    """Turn any error into ``{type, message, hint}``, the form that messages to the browser carry."""
+    """Turn any error into ``{type, message, hint}``, the form that goes to the browser."""
     if isinstance(error, NeuroglassError):
         return {"type": type(error).__name__, "message": error.message, "hint": error.hint}
     return {"type": type(error).__name__, "message": str(error) or repr(error), "hint": ""}

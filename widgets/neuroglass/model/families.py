@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from neuroglass.model.errors import ModelLoadError
 
@@ -100,7 +100,7 @@ def family_of(model_type: str) -> Family:
 
 def project(matrix: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """`x·W + b` written out, for nn.Linear ([out, in]) and GPT-2's Conv1D ([in, out])."""
-    weight: torch.Tensor = matrix.weight.float()  # type: ignore[operator, assignment, union-attr]
+    weight = cast("torch.Tensor", matrix.weight).float()
     if type(matrix).__name__ != "Conv1D":
         weight = weight.T
     out = x.float() @ weight

@@ -59,7 +59,8 @@ class LiveModel:
         self.n_layers: int = config.num_hidden_layers
         self.n_heads: int = config.num_attention_heads
         self.d_model: int = config.hidden_size
-        self.vocabulary: int = hf.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr, assignment]
+        embeddings: Any = hf.get_input_embeddings()
+        self.vocabulary: int = embeddings.weight.shape[0]
         self.context: int = config.max_position_embeddings
         self._worker = Worker(name)
         self._widths = self._check_family()
@@ -83,7 +84,9 @@ class LiveModel:
             return Site(name)
         if not layer:
             last = self.n_layers - 1
-            raise InputError(f"The site {name!r} needs a layer.", f"Write {name}.0 … {name}.{last}.")
+            raise InputError(
+                f"The site {name!r} needs a layer.", f"Write {name}.0 … {name}.{last}."
+            )
         if int(layer) >= self.n_layers:
             raise InputError(
                 f"There is no layer {layer} in {self.name}.",
@@ -272,13 +275,13 @@ class LiveModel:
         if all(isinstance(i, str) for i in items):
             return [self._encode(str(i)) for i in items]
         if all(isinstance(i, Mapping) for i in items):
-            return [self._encode_chat([dict(i) for i in items])]  # type: ignore[arg-type, call-overload]
+            return [self._encode_chat([dict(i) for i in items])]
         if all(isinstance(i, int) for i in items):
-            return [[int(i) for i in items]]  # type: ignore[arg-type]
+            return [[int(i) for i in items]]
         if all(isinstance(i, Sequence) and all(isinstance(t, int) for t in i) for i in items):
-            return [list(i) for i in items]  # type: ignore[arg-type]
+            return [list(i) for i in items]
         raise InputError(
-            f"A prompt of type {type(prompt).__name__} holding {type(items[0]).__name__} can't be run.",
+            f"A prompt of type {type(prompt).__name__} of {type(items[0]).__name__} can't be run.",
             "Give a text, a list of texts, token ids or chat messages.",
         )
 
@@ -293,7 +296,7 @@ class LiveModel:
     def _encode(self, text: str) -> list[int]:
         # a browser may send half of a surrogate pair: no tokenizer takes it
         clean = text.encode("utf-8", "replace").decode("utf-8")
-        ids: list[int] = self._need_tokenizer()(clean, verbose=False)["input_ids"]  # type: ignore[assignment]
+        ids: list[int] = self._need_tokenizer()(clean, verbose=False)["input_ids"]
         return ids
 
     def _encode_chat(self, messages: list[dict[str, str]]) -> list[int]:
@@ -305,7 +308,7 @@ class LiveModel:
         text = tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=messages[-1]["role"] == "user"
         )
-        ids: list[int] = tokenizer(str(text), add_special_tokens=False)["input_ids"]  # type: ignore[assignment]
+        ids: list[int] = tokenizer(str(text), add_special_tokens=False)["input_ids"]
         return ids
 
     def _forward(

@@ -54,7 +54,7 @@ def load(
         ModelLoadError: not a decoder, an unknown family, damaged files, weights not in safetensors.
         MissingExtraError: SmolLM2 needs two small packages for its one conversion.
     """
-    from transformers import PreTrainedModel  # noqa: PLC0415 - slow, and not needed to import us
+    from transformers import PreTrainedModel
 
     if isinstance(model, PreTrainedModel):
         _refuse_non_decoders(model.config, type(model).__name__)
@@ -134,7 +134,7 @@ def _locate(model: str | Path | None) -> tuple[str, str, str]:
 def _read(
     where: str, name: str, dtype: torch.dtype
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase | None]:
-    from transformers import AutoConfig, AutoModelForCausalLM  # noqa: PLC0415
+    from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
         config = AutoConfig.from_pretrained(where, trust_remote_code=False)
@@ -155,7 +155,7 @@ def _read(
 @contextmanager
 def _quiet(local: bool) -> Iterator[None]:
     """No progress bar for local files: it would end before it can be read, and stay in the cell."""
-    from transformers.utils import logging  # noqa: PLC0415
+    from transformers.utils import logging
 
     hide = local and logging.is_progress_bar_enabled()
     if hide:
@@ -168,7 +168,7 @@ def _quiet(local: bool) -> Iterator[None]:
 
 
 def _read_tokenizer(where: str, name: str) -> PreTrainedTokenizerBase | None:
-    from transformers import AutoTokenizer  # noqa: PLC0415
+    from transformers import AutoTokenizer
 
     files = ("tokenizer.json", "tokenizer.model", "vocab.json", "tokenizer_config.json")
     if Path(where).is_dir() and not any((Path(where) / f).exists() for f in files):
@@ -205,12 +205,14 @@ def _explain(error: Exception, where: str, name: str, part: str) -> ModelLoadErr
 
 
 def _refuse_non_decoders(config: Any, name: str) -> None:
-    from transformers.models.auto.modeling_auto import (  # noqa: PLC0415
+    from transformers.models.auto.modeling_auto import (
         MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     )
 
     names = list(getattr(config, "architectures", None) or [])
-    encoder = config.is_encoder_decoder or config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    encoder = (
+        config.is_encoder_decoder or config.model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    )
     masked = any(word in n for n in names for word in ("MaskedLM", "ForPreTraining")) or (
         config.model_type in {"bert", "roberta", "distilbert", "electra", "albert", "deberta"}
         and not getattr(config, "is_decoder", False)

@@ -86,7 +86,9 @@ class Run:
 
     def _need_logits(self) -> torch.Tensor:
         if self.logits is None:
-            raise InputError("This run has no logits.", "Ask for them: model.run(..., logits=True).")
+            raise InputError(
+                "This run has no logits.", "Ask for them: model.run(..., logits=True)."
+            )
         return self.logits
 
     @cached_property
@@ -118,7 +120,7 @@ class Run:
 
     @property
     def entropy(self) -> torch.Tensor:
-        """Entropy of the next-token distribution after each token, nats, float32 [batch, tokens]."""
+        """Entropy of the distribution after each token, nats, float32 [batch, tokens]."""
         return self._predictions[1]
 
     def top(self, k: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
@@ -141,7 +143,7 @@ class Run:
 
         The columns ``logprob`` and ``entropy`` (nats) are there when the run has logits.
         """
-        import pandas as pd  # noqa: PLC0415 - a table is asked for rarely
+        import pandas as pd
 
         keep = self.mask[row]
         pieces, _ = self.pieces(row)

@@ -42,7 +42,7 @@ _TL_PATTERN = re.compile(r"blocks\.(\d+)\.(.+)")
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A named place in the forward pass: `name` (a key of ``SITES``) and `layer` (None: no layer)."""
+    """A named place in the forward pass: `name`, a key of ``SITES``, and `layer` or None."""
 
     name: str
     layer: int | None = None

@@ -49,7 +49,8 @@ def converted(gguf: Path) -> Path:
     for name in ("gguf", "accelerate"):
         if importlib.util.find_spec(name) is None:
             raise MissingExtraError(
-                f"Converting SmolLM2 once needs the package {name!r}.", "pip install gguf accelerate"
+                f"Converting SmolLM2 once needs the package {name!r}.",
+                "pip install gguf accelerate",
             )
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix="converting-"))
@@ -66,13 +67,11 @@ def converted(gguf: Path) -> Path:
 
 
 def _convert(gguf: Path, folder: Path) -> None:
-    import torch  # noqa: PLC0415 - heavy, and needed once in the life of an installation
-    from safetensors.torch import save_file  # noqa: PLC0415
-    from transformers import AutoModelForCausalLM, AutoTokenizer  # noqa: PLC0415
+    import torch
+    from safetensors.torch import save_file
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    hf = AutoModelForCausalLM.from_pretrained(
-        gguf.parent, gguf_file=gguf.name, dtype=torch.float32
-    )
+    hf = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     # transformers refuses to save a model whose config says gguf, so config and weights are
     # written one by one
     config = hf.config.to_dict()

@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -114,7 +114,7 @@ class Pieces:
     def _make(self, token_id: int) -> tuple[str, Kind]:
         if self._tokenizer is None:
             return f"{token_id} ", Kind.TEXT
-        token = self._tokenizer.convert_ids_to_tokens(token_id)
+        token: Any = self._tokenizer.convert_ids_to_tokens(token_id)
         if token is None:  # an id that the embedding has and the tokenizer has not
             return f"⟨id {token_id}⟩", Kind.ESCAPED
         if token_id in self._special:

@@ -5,8 +5,8 @@ Jobs come in from cells, widget callbacks and background work, on any thread; re
 is where a more urgent job may go first and where a cancel is honoured. Of the jobs with one key,
 only the newest survives: latest-wins belongs to the worker, so no view can forget it.
 
-Done callbacks run on a second thread, one after another. They take the locks of views, and a user's
-observer may hold such a lock while it waits for the worker: on the worker itself they would deadlock.
+Done callbacks run on a second thread, one after another. They take the locks of views, and a
+user's observer may hold such a lock while it waits for the worker: run there, they would deadlock.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import threading
 import weakref
 from collections.abc import Callable, Generator, Hashable
 from enum import IntEnum
+from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 from neuroglass.model.errors import NeuroglassError
@@ -41,7 +42,9 @@ class Priority(IntEnum):
 class Cancelled(NeuroglassError):
     """The job was cancelled, or a newer one with the same key took its place (`superseded`)."""
 
-    def __init__(self, message: str = "The job was cancelled.", *, superseded: bool = False) -> None:
+    def __init__(
+        self, message: str = "The job was cancelled.", *, superseded: bool = False
+    ) -> None:
         super().__init__(message)
         self.superseded = superseded
 
@@ -124,7 +127,7 @@ class Job(Generic[T]):
             if not self._done.is_set():
                 self._callbacks.append(call)
                 return
-        self._deliver(lambda: call(self))
+        self._deliver(partial(call, self))
 
     def _step(self) -> bool:
         """Run up to the next yield; True when the job has ended. Only the worker calls this."""
@@ -139,12 +142,12 @@ class Job(Generic[T]):
                 if not inspect.isgenerator(made):
                     self._finish(value=made)
                     return True
-                self._steps = made
+                self._steps = cast("Generator[Any, None, T]", made)
             next(self._steps)
         except StopIteration as stop:
             self._finish(value=stop.value)
             return True
-        except BaseException as error:  # noqa: BLE001 - handed to whoever waits, never swallowed
+        except BaseException as error:
             self._close_steps()
             self._finish(error=error)
             return True
@@ -168,7 +171,7 @@ class Job(Generic[T]):
             self._done.set()
             callbacks, self._callbacks = self._callbacks, []
         for call in callbacks:
-            self._deliver(lambda call=call: call(self))
+            self._deliver(partial(call, self))
 
 
 class _Delivery:

@@ -11,18 +11,19 @@ import base64
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import anywidget
 import traitlets as t
 
-from neuroglass import __version__
 from neuroglass.model.errors import InputError, describe, nearest
 from neuroglass.model.worker import Cancelled, Job
 from neuroglass.views import protocol
 from neuroglass.views.protocol import Request, reply
 
+VERSION = version("neuroglass")
 STATIC = Path(__file__).parent.parent / "static"
 
 
@@ -35,7 +36,7 @@ def bundle(name: str, suffix: str) -> Path:
     path = STATIC / f"{name}.{suffix}"
     if not path.exists():
         raise RuntimeError(
-            f"The front end is not built: {path.name} is missing. In a source tree, run 'make build'."
+            f"The front end is not built: {path.name} is missing. Run 'python hatch_build.py'."
         )
     return path
 
@@ -52,7 +53,7 @@ class View(anywidget.AnyWidget):
         TypeError: an unknown keyword, naming the nearest valid one.
     """
 
-    _version = t.Unicode(__version__).tag(sync=True)
+    _version = t.Unicode(VERSION).tag(sync=True)
     live = t.Bool(False, read_only=True).tag(sync=True)
     theme = t.Enum(["auto", "light", "dark"], default_value="auto").tag(sync=True)
     error = t.Dict(allow_none=True, default_value=None).tag(sync=True)
@@ -99,7 +100,7 @@ class View(anywidget.AnyWidget):
     def _on_message(self, _: Any, content: Any, __: list[memoryview]) -> None:
         try:
             request = protocol.read(content)
-        except Exception as error:  # noqa: BLE001 - answered below: the browser must hear of it
+        except Exception as error:
             if isinstance(content, Mapping):
                 view, number = str(content.get("view")), content.get("id", 0)
                 self.send(reply(view, number, 0, done=True, error=error))
@@ -114,7 +115,7 @@ class View(anywidget.AnyWidget):
             if request.kind != "cancel":
                 self.send(reply(request.view, request.id, 0, done=False))
             getattr(self, method)(request)
-        except Exception as error:  # noqa: BLE001 - answered, and shown in the cell
+        except Exception as error:
             self._fail(request, error)
 
     def _answer(self, request: Request, **body: Any) -> None:
@@ -141,7 +142,7 @@ class View(anywidget.AnyWidget):
             self._jobs.pop((request.view, request.id), None)
             try:
                 body = use(ended.result(0))
-            except Exception as error:  # noqa: BLE001 - answered
+            except Exception as error:
                 self._fail(request, error)
             else:
                 self._answer(request, **body)
@@ -165,7 +166,7 @@ class View(anywidget.AnyWidget):
         return settle
 
     def _on_hello(self, request: Request) -> None:
-        self._answer(request, version=__version__)
+        self._answer(request, version=VERSION)
 
     def _on_cancel(self, request: Request) -> None:
         job = self._jobs.get((request.view, request.get("target", int)))
@@ -202,7 +203,7 @@ class View(anywidget.AnyWidget):
 
     def to_html(self, path: str | Path) -> Path:
         """Write one self-contained HTML file that draws this view offline; returns its path."""
-        from neuroglass.views.export import view_page  # noqa: PLC0415 - imports this module
+        from neuroglass.views.export import view_page
 
         target = Path(path)
         target.write_text(view_page(self), encoding="utf-8")

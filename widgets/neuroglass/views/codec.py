@@ -15,7 +15,11 @@ import numpy.typing as npt
 
 from neuroglass.model.errors import InputError
 
-_DTYPES = {"f32": np.dtype("<f4"), "i32": np.dtype("<i4"), "u8": np.dtype("u1")}
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "f32": np.dtype("<f4"),
+    "i32": np.dtype("<i4"),
+    "u8": np.dtype("u1"),
+}
 _STEPS = 254
 _MISSING = 255
 
@@ -61,14 +65,15 @@ def unpack(packed: dict[str, Any] | Packed) -> npt.NDArray[Any]:
         InputError: the buffer's length does not fit the shape, or the dtype is unknown.
     """
     name = packed["dtype"]
-    dtype = np.dtype("u1") if name == "q8" else _DTYPES.get(name)
+    dtype: np.dtype[Any] | None = np.dtype("u1") if name == "q8" else _DTYPES.get(name)
     if dtype is None:
         raise InputError(f"There is no packed dtype {name!r}.")
     data, shape = bytes(packed["data"]), packed["shape"]
     if len(data) != int(np.prod(shape, dtype=np.int64)) * dtype.itemsize:
         raise InputError(f"A buffer of {len(data)} bytes does not hold {shape} values of {name}.")
-    array = np.frombuffer(data, dtype=dtype).reshape(shape)
+    array: npt.NDArray[Any] = np.frombuffer(data, dtype=dtype).reshape(shape)
     if name != "q8":
         return array
     lo, hi = packed["lo"], packed["hi"]
-    return np.where(array == _MISSING, np.nan, lo + (hi - lo) * (array / _STEPS)).astype("f4")
+    values = lo + (hi - lo) * (array / _STEPS)
+    return np.where(array == _MISSING, np.nan, values).astype(np.float32)

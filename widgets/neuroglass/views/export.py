@@ -137,7 +137,8 @@ class Page:
         styles = "\n".join(self.styles.values()).replace("</", "<\\/")
         return (
             f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            f'<meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
+            f'<meta name="viewport" content="width=device-width">'
+            f"<title>{html.escape(title)}</title>"
             f"<style>{_PAGE_STYLE}{styles}</style></head><body>{body}"
             f'<script type="application/json" id="ng-page">{data}</script>'
             f'<script type="module">const kernel = {self.kernel};{_MOUNT}</script></body></html>'
@@ -177,8 +178,8 @@ def export_notebook(notebook: str | Path, out: str | Path | None = None) -> Path
         MissingExtraError: needs the extra ``export``.
     """
     try:
-        import nbformat  # noqa: PLC0415 - optional
-        from nbconvert.filters import highlight, markdown  # noqa: PLC0415
+        import nbformat
+        from nbconvert.filters import highlight, markdown
     except ImportError as error:
         raise MissingExtraError(
             "Exporting a notebook needs nbconvert.", "pip install 'neuroglass[export]'"
@@ -229,7 +230,7 @@ def _output(output: Any, states: Mapping[str, Any], page: Page) -> str:
 
 
 def _code_style() -> str:
-    from pygments.formatters import HtmlFormatter  # noqa: PLC0415 - comes with nbconvert
+    from pygments.formatters import HtmlFormatter
 
     light = HtmlFormatter(style="default").get_style_defs(".code")
     dark = HtmlFormatter(style="github-dark").get_style_defs(".code")

@@ -109,9 +109,7 @@ class LiveTokenHeatmap(TokenHeatmap):
         self.observe(self._on_setting, names=_SETTINGS)
 
     @classmethod
-    def from_state(  # type: ignore[override]
-        cls, state: Mapping[str, Any], model: LiveModel | None = None
-    ) -> TokenHeatmap:
+    def from_state(cls, state: Mapping[str, Any], model: LiveModel | None = None) -> TokenHeatmap:
         """The view that `state` describes: live with a `model`, else a static picture."""
         if model is None:
             return TokenHeatmap.from_state(state)
@@ -155,7 +153,7 @@ class LiveTokenHeatmap(TokenHeatmap):
             self._draw(job.result(0))
         except Cancelled:
             pass  # a newer assignment took its place, and draws
-        except Exception as error:  # noqa: BLE001 - shown in the cell
+        except Exception as error:
             self._show_error(error)
 
     def wait(self, timeout: float = 60.0) -> None:
@@ -209,10 +207,10 @@ class LiveTokenHeatmap(TokenHeatmap):
             self._mine = True
             try:
                 if self.selected is not None and not _has(picture.frame, self.selected):
-                    self.selected = None
+                    self.set_trait("selected", None)
                 for name, value in picture.traits().items():
                     setattr(self, name, value)
-                self.error = None
+                self.set_trait("error", None)
                 self._values = picture.values
             finally:
                 self._mine = False

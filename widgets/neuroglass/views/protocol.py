@@ -1,7 +1,7 @@
 """The messages between a view in the browser and its Python half (DESIGN §4.7).
 
-Requests come in as ``Request``, answers leave as dicts made by ``reply``. ``js/src/core/protocol.ts``
-is the other half; a change here raises ``PROTOCOL`` in both.
+Requests come in as ``Request``, answers leave as dicts made by ``reply``.
+``js/src/core/protocol.ts`` is the other half; a change here raises ``PROTOCOL`` in both.
 """
 
 from __future__ import annotations
