@@ -59,13 +59,13 @@ bench: .test-env ## every benchmark in tests/benchmarks
 	@$(PREPARE) bundle
 	@for file in tests/benchmarks/bench_*.py; do \
 	  [ -e "$$file" ] || { echo "no benchmarks yet"; break; }; \
-	  echo "== $$file"; $(LIMIT) 3600 $(PY) "$$file" || exit 1; \
+	  echo "== $$file"; $(LIMIT) 3600 $(PY) -m tests.benchmarks.$$(basename "$$file" .py) || exit 1; \
 	done
 
 gallery: .test-env ## every view in every state on one page
 	@$(PREPARE) bundle
 	@$(PREPARE) chromium
-	@$(LIMIT) 900 $(PY) tests/gallery.py
+	@$(LIMIT) 900 $(PY) -m tests.gallery
 
 lint: .test-env .js ## ruff, mypy, tsc, eslint
 	@echo "== ruff"

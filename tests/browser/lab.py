@@ -219,7 +219,7 @@ def screenshot(page: Page, name: str) -> Path:
 # --- notebooks
 
 
-def write_notebook(path: Path, cells: Sequence[str]) -> Path:
+def write_notebook(path: Path, cells: Sequence[str], kernel: str = "python3") -> Path:
     """A notebook of code cells; a cell that begins with "# %% [markdown]" is prose."""
     written = []
     for number, source in enumerate(cells):
@@ -230,11 +230,11 @@ def write_notebook(path: Path, cells: Sequence[str]) -> Path:
         else:
             cell |= {"cell_type": "code", "source": source, "execution_count": None, "outputs": []}
         written.append(cell)
-    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    spec = {"name": kernel, "display_name": kernel, "language": "python"}
     notebook = {
         "nbformat": 4,
         "nbformat_minor": 5,
-        "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}},
+        "metadata": {"kernelspec": spec, "language_info": {"name": "python"}},
         "cells": written,
     }
     path.write_text(json.dumps(notebook, indent=1), "utf-8")
