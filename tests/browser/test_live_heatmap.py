@@ -55,6 +55,17 @@ def shown(root: Locator, row: int = 0) -> str:
     return "".join(root.locator(f'.ng-row[data-row="{row}"] .ng-tok').all_text_contents())
 
 
+def run_cell_below(page: Page, source: str) -> None:
+    """A new cell with `source`, run; ``notebook:delete-cell`` takes it away."""
+    labs.run_command(page, "notebook:insert-cell-below")
+    page.evaluate(
+        "source => window.jupyterapp.shell.currentWidget.content.activeCell.model.sharedModel"
+        ".setSource(source)",
+        source,
+    )
+    labs.run_command(page, "notebook:run-cell")
+
+
 def colours(root: Locator, row: int = 0) -> list[str]:
     return list(
         root.locator(f'.ng-row[data-row="{row}"] .ng-tok').evaluate_all(
@@ -279,12 +290,7 @@ def test_twenty_hostile_tokens_are_drawn_as_text(root: Locator) -> None:
         f"h = ng.TokenHeatmap({HOSTILE!r}, list(range(20)), labels=['<b>label</b>'])\n",
     )
     page.evaluate("() => { window.hacked = undefined; }")
-    labs.run_command(page, "notebook:insert-cell-below")
-    page.evaluate(
-        "() => { const n = window.jupyterapp.shell.currentWidget.content;"
-        "n.activeCell.model.sharedModel.setSource('h'); }"
-    )
-    labs.run_command(page, "notebook:run-cell")
+    run_cell_below(page, "h")
     static = page.locator(".ng-heatmap[data-status=static]").first
     static.locator(".ng-tok").first.wait_for()
     assert static.locator(".ng-tok").all_text_contents() == EXPECTED
@@ -299,6 +305,27 @@ def test_twenty_hostile_tokens_are_drawn_as_text(root: Locator) -> None:
     assert min(boxes) > 3  # none of them is invisible
     static.scroll_into_view_if_needed()
     labs.screenshot(page, "hostile")
+    labs.run_command(page, "notebook:delete-cell")
+
+
+def test_views_work_in_boxes_and_with_jslink(root: Locator) -> None:
+    page = root.page
+    run_cell_below(
+        page,
+        "import ipywidgets\n"
+        "a, b = (ng.TokenHeatmap(['x', ' y', ' z'], [1, 2, 3]) for _ in range(2))\n"
+        "js = ipywidgets.jslink((a, 'selected'), (b, 'selected'))\n"
+        "ipywidgets.Tab([ipywidgets.HBox([a, b])], titles=['both'])",
+    )
+    boxed = page.locator(".widget-tab .ng-heatmap")
+    boxed.nth(1).locator(".ng-tok").first.wait_for()
+    boxed.nth(0).locator('.ng-tok[data-i="2"]').click()
+    boxed.nth(1).locator('.ng-sel[data-i="2"]').wait_for()
+    labs.wait_until(
+        "both", lambda: labs.kernel_json(page, "[a.selected, b.selected]") == [[0, 2]] * 2
+    )
+    assert min(boxed.nth(i).bounding_box()["width"] for i in (0, 1)) > 200  # type: ignore[index]
+    labs.screenshot(page, "boxes")
     labs.run_command(page, "notebook:delete-cell")
 
 

@@ -25,11 +25,13 @@ def notebook(tmp_path: Path) -> Path:
         },
     )
     stream = nbformat.v4.new_output("stream", text="<b>not bold</b>")
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "box"}}
+    box = nbformat.v4.new_output("display_data", view)
     error = nbformat.v4.new_output("error", ename="ValueError", evalue="<i>x</i>")
     book = nbformat.v4.new_notebook(
         cells=[
             nbformat.v4.new_markdown_cell("# A *title*"),
-            nbformat.v4.new_code_cell("1 < 2", outputs=[stream, widget, error]),
+            nbformat.v4.new_code_cell("1 < 2", outputs=[stream, widget, error, box]),
         ]
     )
     data = base64.b64encode(b"\x01\x02").decode()
@@ -39,7 +41,8 @@ def notebook(tmp_path: Path) -> Path:
                 "m1": {
                     "state": {"_esm": "export default {}", "_css": ".ng{}", "live": True, "x": {}},
                     "buffers": [{"path": ["x", "data"], "data": data, "encoding": "base64"}],
-                }
+                },
+                "box": {"state": {"_model_name": "HBoxModel", "children": ["IPY_MODEL_m1"]}},
             }
         }
     }
@@ -57,6 +60,7 @@ def test_a_notebook_becomes_one_page_with_its_widgets(notebook: Path) -> None:
     assert data["models"]["m1"]["buffers"] == [{"path": ["x", "data"], "data": "AQI="}]
     assert data["models"]["m1"]["state"]["live"] is False
     assert 'data-ng-widget="m1"' in page
+    assert page.count('data-ng-widget="m1"') == 2  # alone, and in the box
     for outside in ("http://", "https://", "src="):
         assert outside not in page
 

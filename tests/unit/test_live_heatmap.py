@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -228,6 +229,15 @@ def test_empty_text_is_an_empty_picture_not_an_error(smollm2: LiveModel) -> None
     view.text = "now"
     view.wait()
     assert len(view.frame["rows"]) == 3
+
+
+def test_half_a_surrogate_pair_from_the_browser_is_replaced(
+    smollm2: LiveModel, comms: list[RecordingComm]
+) -> None:
+    view = heatmap(smollm2, TEXT, features=[5])
+    assert "error" not in answer(view, ask(view, text="a\ud800b"))
+    assert view.text == "a?b"
+    json.dumps(comm_of(view).updates(), ensure_ascii=False, default=str).encode("utf-8")
 
 
 def test_a_selection_that_the_new_text_lacks_is_dropped(smollm2: LiveModel) -> None:

@@ -19,7 +19,7 @@ from neuroglass.model.errors import InputError, nearest
 from neuroglass.model.families import Family, verify
 from neuroglass.model.run import MASSIVE_RATIO, Run
 from neuroglass.model.sites import SITES, WHOLE_MODEL, Site, from_transformer_lens
-from neuroglass.model.tokens import Pieces
+from neuroglass.model.tokens import Pieces, whole_characters
 from neuroglass.model.worker import Job, Priority, Worker
 
 if TYPE_CHECKING:
@@ -294,9 +294,7 @@ class LiveModel:
         return self.tokenizer
 
     def _encode(self, text: str) -> list[int]:
-        # a browser may send half of a surrogate pair: no tokenizer takes it
-        clean = text.encode("utf-8", "replace").decode("utf-8")
-        ids: list[int] = self._need_tokenizer()(clean, verbose=False)["input_ids"]
+        ids: list[int] = self._need_tokenizer()(whole_characters(text), verbose=False)["input_ids"]
         return ids
 
     def _encode_chat(self, messages: list[dict[str, str]]) -> list[int]:

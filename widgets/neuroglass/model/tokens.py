@@ -30,6 +30,11 @@ class Kind(IntEnum):
     SPECIAL = 2
 
 
+def whole_characters(text: str) -> str:
+    """`text` with "?" for halves of surrogate pairs: a browser can send one, nothing takes it."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def display(text: str) -> tuple[str, Kind]:
     """The piece of a token given as a string, with its kind."""
     out: list[str] = []

@@ -216,17 +216,25 @@ def _output(output: Any, states: Mapping[str, Any], page: Page) -> str:
     if output.output_type == "error":
         return f'<pre class="err">{html.escape(f"{output.ename}: {output.evalue}")}</pre>'
     data = output.data
-    if _WIDGET in data:
-        key = data[_WIDGET]["model_id"]
-        saved = states.get(key)
-        if saved and "_esm" in saved["state"]:
-            buffers = [{"path": b["path"], "data": b["data"]} for b in saved.get("buffers", [])]
-            return page.add(key, saved["state"], buffers)
+    if _WIDGET in data and (drawn := _widget(data[_WIDGET]["model_id"], states, page)):
+        return drawn
     if "text/html" in data:
         return str(data["text/html"])
     if "image/png" in data:
         return f'<img alt="output" src="data:image/png;base64,{data["image/png"]}">'
     return f"<pre>{html.escape(data.get('text/plain', ''))}</pre>"
+
+
+def _widget(key: str, states: Mapping[str, Any], page: Page) -> str:
+    """A saved widget's element; of a box, its children's; empty for what has no module."""
+    saved = states.get(key)
+    if not saved:
+        return ""
+    if "_esm" in saved["state"]:
+        buffers = [{"path": b["path"], "data": b["data"]} for b in saved.get("buffers", [])]
+        return page.add(key, saved["state"], buffers)
+    children = saved["state"].get("children", [])
+    return "".join(_widget(c.removeprefix("IPY_MODEL_"), states, page) for c in children)
 
 
 def _code_style() -> str:

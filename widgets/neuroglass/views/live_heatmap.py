@@ -18,6 +18,7 @@ from neuroglass.model.errors import InputError, nearest
 from neuroglass.model.live import LiveModel, check_features
 from neuroglass.model.run import Run
 from neuroglass.model.sites import SITES, WHOLE_MODEL, Site
+from neuroglass.model.tokens import whole_characters
 from neuroglass.model.worker import Cancelled, Job, Priority
 from neuroglass.views import frame as frames
 from neuroglass.views.base import View
@@ -91,7 +92,7 @@ class LiveTokenHeatmap(TokenHeatmap):
         if not isinstance(text, str):
             raise InputError(f"The text must be a string, not {type(text).__name__}.")
         place = model.site(f"neurons.{model.n_layers // 2}" if site is None else site)
-        settings = _Settings(text, place.name, place.layer or 0, tuple(features))
+        settings = _Settings(whole_characters(text), place.name, place.layer or 0, tuple(features))
         self.model = model
         self._mine = False  # True while this class sets traits itself
         self._values: torch.Tensor | None = None
@@ -137,7 +138,7 @@ class LiveTokenHeatmap(TokenHeatmap):
         if name == "site":
             new["features"] = []  # another site has other features
         self._check(_Settings(**{**new, "features": tuple(new["features"])}))
-        return value
+        return whole_characters(value) if name == "text" else value
 
     def _on_setting(self, change: Any) -> None:
         """A setting changed from Python or a link: run, without waiting."""
@@ -176,7 +177,7 @@ class LiveTokenHeatmap(TokenHeatmap):
 
     def _on_run(self, request: Request) -> None:
         settings = _Settings(
-            request.get("text", str),
+            whole_characters(request.get("text", str)),
             request.get("site", str),
             request.get("layer", int),
             tuple(request.integers("features")),

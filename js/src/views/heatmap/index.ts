@@ -21,6 +21,7 @@ function render({ model, el, signal }: RenderContext): () => void {
     lifetime.abort();
   };
   if (signal?.aborted) return end;
+  el.classList.add("ng-host"); // in a box, views share the width
   signal?.addEventListener("abort", end, { once: true });
   try {
     new HeatmapView(model, el, lifetime.signal);
