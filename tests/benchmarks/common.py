@@ -39,21 +39,29 @@ def prompt(model: Any, rows: int, context: int) -> Any:
     return torch.tensor(ids[: rows * context]).view(rows, context)
 
 
+Seconds = list[tuple[float, float]]  # (baseline, ours) per pair
+
+
 def pairs(
     base: Callable[[], Any], ours: Callable[[], Any], n: int, warm: int = 2
-) -> list[tuple[float, float]]:
-    """Seconds of `base` and `ours`, `n` interleaved pairs; who goes first alternates."""
+) -> dict[str, Seconds]:
+    """Wall and CPU seconds of `n` interleaved pairs; who goes first alternates.
+
+    CPU time is the steadier of the two on a shared machine: waiting for a core is not in it.
+    """
     for _ in range(warm):
         base()
         ours()
-    taken = []
+    taken: dict[str, Seconds] = {"wall": [], "cpu": []}
     for i in range(n):
-        seconds = {}
-        for name, call in (("base", base), ("ours", ours))[:: 1 if i % 2 else -1]:
-            start = time.perf_counter()
-            call()
-            seconds[name] = time.perf_counter() - start
-        taken.append((seconds["base"], seconds["ours"]))
+        wall, cpu = [0.0, 0.0], [0.0, 0.0]
+        for which in (0, 1) if i % 2 else (1, 0):
+            start = time.perf_counter(), time.process_time()
+            (base, ours)[which]()
+            wall[which] = time.perf_counter() - start[0]
+            cpu[which] = time.process_time() - start[1]
+        taken["wall"].append((wall[0], wall[1]))
+        taken["cpu"].append((cpu[0], cpu[1]))
     return taken
 
 
