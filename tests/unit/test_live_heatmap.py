@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ from neuroglass import (
     heatmap,
 )
 from neuroglass.views.codec import unpack
+from neuroglass.views.live_heatmap import _Picture, _Settings
 from tests.unit.conftest import RecordingComm, comm_of
 
 pytestmark = pytest.mark.model
@@ -340,3 +342,22 @@ def test_wait_returns_when_the_picture_is_drawn(smollm2: LiveModel) -> None:
         view.text = f"Text {i}"
         view.wait()
         assert view.frame["text"] == f"Text {i}"
+
+
+def test_an_assignment_is_not_lost_to_a_result_that_arrives_at_that_moment(
+    smollm2: LiveModel,
+) -> None:
+    view = heatmap(smollm2, TEXT, features=[5])
+    settings = _Settings(TEXT, "neurons", 15, (5,))
+    late = _Picture(settings, view.frame, None)
+    with view._lock:  # the cell's assignment stores its value, then waits for the lock …
+        cell = threading.Thread(target=lambda: setattr(view, "text", "From the cell"))
+        cell.start()
+        for _ in range(200):
+            if view.text == "From the cell":
+                break
+            time.sleep(0.01)
+        view._draw(late)  # … while an older result sets the traits back
+    cell.join(10)
+    view.wait()
+    assert (view.text, view.frame["text"]) == ("From the cell", "From the cell")

@@ -6,6 +6,7 @@ one frame flows out. Only the newest request of a view is ever drawn.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -94,7 +95,7 @@ class LiveTokenHeatmap(TokenHeatmap):
         place = model.site(f"neurons.{model.n_layers // 2}" if site is None else site)
         settings = _Settings(whole_characters(text), place.name, place.layer or 0, tuple(features))
         self.model = model
-        self._mine = False  # True while this class sets traits itself
+        self._drawing = 0  # the thread that sets the traits of a finished run, 0: none
         self._values: torch.Tensor | None = None
         self._pending: tuple[Job[_Picture], Callable[[], None]] | None = None
         self._check(settings)
@@ -132,20 +133,24 @@ class LiveTokenHeatmap(TokenHeatmap):
     @t.validate("site", "layer", "features", "text")
     def _check_setting(self, proposal: Any) -> Any:
         name, value = proposal["trait"].name, proposal["value"]
-        if self._mine or not self.live:
+        if self._drawing == threading.get_ident() or not self.live:
             return value
+        self._check(self._with(name, value))
+        return whole_characters(value) if name == "text" else value
+
+    def _with(self, name: str, value: Any) -> _Settings:
+        """The present settings with one of them changed."""
         new = {n: getattr(self, n) for n in _SETTINGS} | {name: value}
         if name == "site":
             new["features"] = []  # another site has other features
-        self._check(_Settings(**{**new, "features": tuple(new["features"])}))
-        return whole_characters(value) if name == "text" else value
+        return _Settings(**{**new, "features": tuple(new["features"])})
 
     def _on_setting(self, change: Any) -> None:
         """A setting changed from Python or a link: run, without waiting."""
-        if self._mine:
+        if self._drawing == threading.get_ident():
             return
-        features = () if change["name"] == "site" else tuple(self.features)
-        settings = _Settings(self.text, self.site, self.layer, features)
+        # the value assigned, not the trait: a run that ended meanwhile may have set it back
+        settings = self._with(change["name"], change["new"])
         job = self._submit(settings, ("", 0), "python")
         self._pending = job, self._when_done(job, self._finish_own)
 
@@ -205,7 +210,7 @@ class LiveTokenHeatmap(TokenHeatmap):
     def _draw(self, picture: _Picture) -> Mapping[str, Any]:
         """Set everything that shows at once, as one message to the browser."""
         with self._writing():
-            self._mine = True
+            self._drawing = threading.get_ident()
             try:
                 if self.selected is not None and not _has(picture.frame, self.selected):
                     self.set_trait("selected", None)
@@ -214,7 +219,7 @@ class LiveTokenHeatmap(TokenHeatmap):
                 self.set_trait("error", None)
                 self._values = picture.values
             finally:
-                self._mine = False
+                self._drawing = 0
         return {}
 
     def _steps(
