@@ -349,7 +349,7 @@ def test_an_assignment_is_not_lost_to_a_result_that_arrives_at_that_moment(
 ) -> None:
     view = heatmap(smollm2, TEXT, features=[5])
     settings = _Settings(TEXT, "neurons", 15, (5,))
-    late = _Picture(settings, view.frame, None)
+    late = _Picture(settings, view.frame, None, "")
     with view._lock:  # the cell's assignment stores its value, then waits for the lock …
         cell = threading.Thread(target=lambda: setattr(view, "text", "From the cell"))
         cell.start()

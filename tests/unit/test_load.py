@@ -33,6 +33,8 @@ def test_dtype_is_one_word(folder: Path, dtype: str, want: torch.dtype) -> None:
     model = load(folder, dtype=dtype)
     assert model.hf.dtype == want
     assert model.dtype == dtype
+    option = "" if dtype == "fp32" else ", dtype='bf16'"
+    assert model.code == f"ng.load({str(folder)!r}{option})"
     model.close()
 
 

@@ -38,6 +38,7 @@ class LiveModel:
         family: where its sites are.
         source: where the weights came from, for people.
         name: short name for people.
+        code: the Python that opens it again.
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class LiveModel:
         *,
         name: str,
         source: str,
+        code: str,
     ) -> None:
         self.hf = hf.eval()
         self.tokenizer = tokenizer
         self.family = family
         self.name = name
         self.source = source
+        self.code = code
         self.pieces = Pieces(tokenizer)
         config = hf.config
         self.n_layers: int = config.num_hidden_layers

@@ -71,6 +71,7 @@ def load(
             family_of(model.config.model_type),
             name=Path(name).name,
             source="a model in memory",
+            code="ng.load(hf_model, tokenizer)",
         )
     if not (model is None or isinstance(model, str | Path)):
         raise InputError(
@@ -87,7 +88,15 @@ def load(
         family_of(hf.config.model_type),
         name=name,
         source=source,
+        code=_call(model, dtype=dtype, device=device),
     )
+
+
+def _call(model: str | Path | None, **options: str) -> str:
+    """The call of ``load`` with these arguments, defaults left out."""
+    usual = {"dtype": "fp32", "device": "cpu"}
+    named = [f"{k}={v!r}" for k, v in options.items() if v != usual[k]]
+    return f"ng.load({', '.join([*([] if model is None else [repr(str(model))]), *named])})"
 
 
 def _check_dtype(dtype: str) -> torch.dtype:

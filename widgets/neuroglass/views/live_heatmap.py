@@ -53,6 +53,7 @@ class _Picture:
     settings: _Settings
     frame: dict[str, Any]
     values: torch.Tensor | None  # [tokens, width]
+    code: str
 
     def traits(self) -> dict[str, Any]:
         """The traits that show it."""
@@ -63,7 +64,7 @@ class _Picture:
             "layer": made.layer,
             "features": list(made.features),
             "frame": self.frame,
-            "code": _code(made),
+            "code": self.code,
         }
 
 
@@ -235,7 +236,7 @@ class LiveTokenHeatmap(TokenHeatmap):
         }
         if not settings.text:
             empty = frames.frame([], [], features=settings.features, **common)
-            return _Picture(settings, empty, None)
+            return _Picture(settings, empty, None, _code(self.model, settings))
         run = yield from self.model.steps(settings.text, [site], job)
         yield
         values = run[site][0].flatten(1).float().cpu()  # [tokens, width]
@@ -265,7 +266,7 @@ class LiveTokenHeatmap(TokenHeatmap):
             for i in features
         ]
         made = frames.frame([seq], rows, features=features, **common)
-        return _Picture(settings, made, values)
+        return _Picture(settings, made, values, _code(self.model, settings))
 
     def _on_detail(self, request: Request) -> None:
         row, position = request.get("row", int), request.get("position", int)
@@ -350,9 +351,9 @@ def _has(frame: Mapping[str, Any], selected: tuple[int, int]) -> bool:
     return row < len(rows) and position < len(seqs[rows[row]["seq"]]["pieces"])
 
 
-def _code(made: _Settings) -> str:
+def _code(model: LiveModel, made: _Settings) -> str:
     return (
-        "import neuroglass as ng\n\nmodel = ng.load()\n"
+        f"import neuroglass as ng\n\nmodel = {model.code}\n"
         f"ng.heatmap(model, {made.text!r}, site={str(made.place())!r}, "
         f"features={list(made.features)})"
     )
