@@ -63,29 +63,85 @@ def comm_of(view: Any) -> RecordingComm:
     return view.comm
 
 
+SIZES = {
+    "hidden_size": 32,
+    "intermediate_size": 56,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "vocab_size": 101,
+    "max_position_embeddings": 64,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 100,
+}
+_PLAIN = {k: v for k, v in SIZES.items() if k not in {"num_key_value_heads", "head_dim"}}
+_MIXED = ["sliding_attention", "full_attention", "sliding_attention"]
+_SOFT = {"attn_logit_softcapping": 0.2, "final_logit_softcapping": 1.0}  # small: they must matter
+# kind -> (class of the model and of its config, what the config says); the window is shorter than
+# the texts of the tests
+TINY: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "llama": ("LlamaForCausalLM", "LlamaConfig", SIZES),
+    "llama3": (
+        "LlamaForCausalLM",
+        "LlamaConfig",
+        SIZES
+        | {
+            "rope_parameters": {
+                "rope_type": "llama3",
+                "rope_theta": 500.0,
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 16,
+            }
+        },
+    ),
+    "mistral": ("MistralForCausalLM", "MistralConfig", SIZES | {"sliding_window": 4}),
+    "qwen2": ("Qwen2ForCausalLM", "Qwen2Config", SIZES),
+    "qwen3": ("Qwen3ForCausalLM", "Qwen3Config", SIZES),
+    "gemma2": (
+        "Gemma2ForCausalLM",
+        "Gemma2Config",
+        SIZES | _SOFT | {"sliding_window": 4, "layer_types": _MIXED, "query_pre_attn_scalar": 8},
+    ),
+    "gemma3": (
+        "Gemma3ForCausalLM",
+        "Gemma3TextConfig",
+        SIZES | {"sliding_window": 4, "layer_types": _MIXED, "query_pre_attn_scalar": 8},
+    ),
+    "olmo2": ("Olmo2ForCausalLM", "Olmo2Config", SIZES),
+    "phi3": ("Phi3ForCausalLM", "Phi3Config", SIZES | {"sliding_window": 4}),
+    "gpt_neox": ("GPTNeoXForCausalLM", "GPTNeoXConfig", _PLAIN),
+    "gpt_neox_sequential": (
+        "GPTNeoXForCausalLM",
+        "GPTNeoXConfig",
+        _PLAIN | {"use_parallel_residual": False},
+    ),
+    "gpt2": (
+        "GPT2LMHeadModel",
+        "GPT2Config",
+        {"n_embd": 32, "n_layer": 3, "n_head": 4, "vocab_size": 101, "n_positions": 64}
+        | {"bos_token_id": 1, "eos_token_id": 100},
+    ),
+    "opt": (
+        "OPTForCausalLM",
+        "OPTConfig",
+        {k: v for k, v in _PLAIN.items() if k != "intermediate_size"}
+        | {"ffn_dim": 56, "word_embed_proj_dim": 32},
+    ),
+}
+
+
 def tiny(kind: str = "llama", **changes: Any) -> Any:
     """A random-weight model of a family, small enough for any test."""
     import torch
     import transformers
 
     torch.manual_seed(0)
-    sizes = {
-        "hidden_size": 32,
-        "intermediate_size": 56,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 8,
-        "vocab_size": 101,
-        "max_position_embeddings": 64,
-    }
-    gpt2 = {"n_embd": 32, "n_layer": 3, "n_head": 4, "vocab_size": 101, "n_positions": 64}
-    name = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3"}.get(kind)
-    if name is None:
-        hf = transformers.GPT2LMHeadModel(transformers.GPT2Config(**{**gpt2, **changes}))
-    else:
-        config = getattr(transformers, f"{name}Config")(**{**sizes, **changes})
-        hf = getattr(transformers, f"{name}ForCausalLM")(config)
+    model, config, sizes = TINY[kind]
+    hf = getattr(transformers, model)(getattr(transformers, config)(**{**sizes, **changes}))
     with torch.no_grad():  # biases and norms start as 0 and 1, which would hide mistakes
         for p in hf.parameters():
             p.add_(torch.randn_like(p) * 0.05)

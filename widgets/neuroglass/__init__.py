@@ -11,14 +11,19 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from neuroglass.model.basis import Directions, Feature, Head, NeuronBasis
+    from neuroglass.model.directions import LogitEffect
+    from neuroglass.model.edits import Ablate, Add, Clamp, Edit, Scale
     from neuroglass.model.errors import (
         InputError,
         MissingExtraError,
         ModelLoadError,
         NeuroglassError,
     )
+    from neuroglass.model.generate import Generation
+    from neuroglass.model.gradients import Gradients, Logit, LogitDifference
     from neuroglass.model.live import LiveModel
-    from neuroglass.model.load import load
+    from neuroglass.model.load import UnlistedArchitectureWarning, load
     from neuroglass.model.run import Run
     from neuroglass.model.sites import Site
     from neuroglass.model.worker import Cancelled, Priority
@@ -31,17 +36,32 @@ __version__ = _version("neuroglass")
 
 # name -> the module that defines it
 _WHERE = {
+    "Ablate": "model.edits",
+    "Add": "model.edits",
     "Cancelled": "model.worker",
+    "Clamp": "model.edits",
+    "Directions": "model.basis",
+    "Edit": "model.edits",
+    "Feature": "model.basis",
+    "Generation": "model.generate",
+    "Gradients": "model.gradients",
+    "Head": "model.basis",
     "InputError": "model.errors",
     "LiveModel": "model.live",
     "LiveTokenHeatmap": "views.live_heatmap",
+    "Logit": "model.gradients",
+    "LogitDifference": "model.gradients",
+    "LogitEffect": "model.directions",
     "MissingExtraError": "model.errors",
     "ModelLoadError": "model.errors",
     "NeuroglassError": "model.errors",
+    "NeuronBasis": "model.basis",
     "Priority": "model.worker",
     "Run": "model.run",
+    "Scale": "model.edits",
     "Site": "model.sites",
     "TokenHeatmap": "views.heatmap",
+    "UnlistedArchitectureWarning": "model.load",
     "export_notebook": "views.export",
     "heatmap": "views.live_heatmap",
     "link": "views.link",
@@ -49,17 +69,32 @@ _WHERE = {
 }
 
 __all__ = [
+    "Ablate",
+    "Add",
     "Cancelled",
+    "Clamp",
+    "Directions",
+    "Edit",
+    "Feature",
+    "Generation",
+    "Gradients",
+    "Head",
     "InputError",
     "LiveModel",
     "LiveTokenHeatmap",
+    "Logit",
+    "LogitDifference",
+    "LogitEffect",
     "MissingExtraError",
     "ModelLoadError",
     "NeuroglassError",
+    "NeuronBasis",
     "Priority",
     "Run",
+    "Scale",
     "Site",
     "TokenHeatmap",
+    "UnlistedArchitectureWarning",
     "export_notebook",
     "heatmap",
     "link",

@@ -1,44 +1,52 @@
 """The live model: a Hugging Face decoder with named sites, behind one worker thread.
 
-Text, token ids or chat messages flow in; a ``Run`` flows out. The Hugging Face modules are never
-changed: hooks exist only while a forward pass runs, so an idle handle costs nothing.
+Text, token ids or chat messages flow in; runs, generations and gradients flow out. The Hugging Face
+modules are never changed: hooks exist only while a forward pass runs, so an idle handle costs
+nothing, and after any end of a pass the model is what it was.
 """
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-from collections.abc import Callable, Generator, Hashable, Iterable, Mapping, Sequence
+import dataclasses
+import inspect
+import threading
+import weakref
+from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
-from neuroglass.model.capture import Capture
-from neuroglass.model.errors import InputError, nearest
-from neuroglass.model.families import Family, verify
+from neuroglass.model import directions
+from neuroglass.model.anatomy import Anatomy
+from neuroglass.model.attention import has_eager
+from neuroglass.model.basis import Feature, Head, NeuronBasis, feature_of
+from neuroglass.model.edits import At, Edit, Extent, Scale, bind
+from neuroglass.model.errors import InputError
+from neuroglass.model.families import Family, family_of, verify
+from neuroglass.model.generate import Generation, Settings, whole_number
+from neuroglass.model.gradients import Gradients, Objective, differentiate, frozen
+from neuroglass.model.hooks import Hooks
+from neuroglass.model.norms import Norm, measure
+from neuroglass.model.prompts import Prompt, Prompts, padded
 from neuroglass.model.run import MASSIVE_RATIO, Run
-from neuroglass.model.sites import SITES, WHOLE_MODEL, Site, from_transformer_lens
-from neuroglass.model.tokens import Pieces, whole_characters
+from neuroglass.model.sites import ATTENTION, Site
+from neuroglass.model.tokens import Pieces
 from neuroglass.model.worker import Job, Priority, Worker
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Message: TypeAlias = Mapping[str, str]
-Prompt: TypeAlias = "str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]] | torch.Tensor | Sequence[Message]"  # noqa: E501 - an alias can't be wrapped
 
-
-class LiveModel:
+class LiveModel(Anatomy):
     """A hooked language model. Make one with ``ng.load``; every view is a window onto it.
 
     Attributes:
-        hf: the unmodified Hugging Face model, in eval mode.
         tokenizer: its tokenizer, or None (then only token ids can be run).
-        family: where its sites are.
         source: where the weights came from, for people.
-        name: short name for people.
         code: the Python that opens it again.
+        final_norm: the norm before the unembedding, None where there is none.
     """
 
     def __init__(
@@ -51,104 +59,17 @@ class LiveModel:
         source: str,
         code: str,
     ) -> None:
-        self.hf = hf.eval()
+        super().__init__(hf, family, name)
         self.tokenizer = tokenizer
-        self.family = family
-        self.name = name
         self.source = source
         self.code = code
         self.pieces = Pieces(tokenizer)
-        config = hf.config
-        self.n_layers: int = config.num_hidden_layers
-        self.n_heads: int = config.num_attention_heads
-        self.d_model: int = config.hidden_size
-        embeddings: Any = hf.get_input_embeddings()
-        self.vocabulary: int = embeddings.weight.shape[0]
-        self.context: int = config.max_position_embeddings
+        self.prompts = Prompts(tokenizer, name, self.vocabulary, self.context)
+        self.final_norm = self._measure_norm()
+        self._editing: list[weakref.ref[Editing]] = []
+        self._lock = threading.Lock()  # of _editing
         self._worker = Worker(name)
-        self._widths = self._check_family()
-
-    # -- what there is -----------------------------------------------------------------------
-
-    def site(self, text: str | Site) -> Site:
-        """Read a site in our spelling, TransformerLens' or as a Hugging Face module path.
-
-        Raises:
-            InputError: unknown name, layer out of range or missing; names the nearest valid ones.
-        """
-        spelled = str(text)
-        spelled = from_transformer_lens(spelled) or self._from_module_path(spelled) or spelled
-        name, _, layer = spelled.partition(".")
-        if name not in SITES or not (layer.isdecimal() or layer == ""):
-            raise InputError(f"There is no site {str(text)!r}.", nearest(text, self._site_names()))
-        if name in WHOLE_MODEL:
-            if layer:
-                raise InputError(f"The site {name!r} has no layers.", f"Write {name!r}.")
-            return Site(name)
-        if not layer:
-            last = self.n_layers - 1
-            raise InputError(
-                f"The site {name!r} needs a layer.", f"Write {name}.0 … {name}.{last}."
-            )
-        if int(layer) >= self.n_layers:
-            raise InputError(
-                f"There is no layer {layer} in {self.name}.",
-                f"Layers go from 0 to {self.n_layers - 1}.",
-            )
-        return Site(name, int(layer))
-
-    def _site_names(self) -> list[str]:
-        layered = [f"{n}.{i}" for n in SITES if n not in WHOLE_MODEL for i in range(self.n_layers)]
-        return [*WHOLE_MODEL, *SITES, *layered]
-
-    def _from_module_path(self, path: str) -> str | None:
-        if path == self.family.embed:
-            return "embed"
-        if not path.startswith(self.family.blocks + "."):
-            return None
-        layer, _, inner = path[len(self.family.blocks) + 1 :].partition(".")
-        for name, tap in self.family.taps.items():
-            if tap.at == "output" and tap.path == inner:
-                return f"{name}.{layer}"
-        return None
-
-    def width(self, site: str | Site) -> int:
-        """How many numbers the site holds per token (``head_out``: heads x d_head)."""
-        return self._widths[self.site(site).name]
-
-    def positive(self, site: str | Site) -> bool:
-        """True where no value can be negative: the neurons of a ReLU MLP."""
-        config = self.hf.config
-        act = getattr(config, "hidden_act", None) or getattr(config, "activation_function", None)
-        return self.site(site).name == "neurons" and act in {"relu", "relu2"}
-
-    @property
-    def widths(self) -> Mapping[str, int]:
-        """Width of every site name that this model has."""
-        return self._widths
-
-    @property
-    def dtype(self) -> str:
-        return {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}.get(
-            str(self.hf.dtype).removeprefix("torch."), str(self.hf.dtype)
-        )
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Hash of all weights (names, types, shapes, bytes): 16 hexadecimal digits.
-
-        Stores remember it, so that results of one model are never read as another's.
-        """
-        digest = hashlib.blake2b(digest_size=8)
-        seen: set[int] = set()
-        for name, tensor in sorted(self.hf.state_dict().items()):
-            if tensor.data_ptr() in seen:  # tied weights count once, whichever name holds them
-                continue
-            seen.add(tensor.data_ptr())
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            flat = tensor.detach().cpu().contiguous().flatten()
-            digest.update(memoryview(flat.view(torch.uint8).numpy()))
-        return digest.hexdigest()
+        self._check_family()
 
     def __repr__(self) -> str:
         parameters = sum(p.numel() for p in self.hf.parameters())
@@ -166,7 +87,9 @@ class LiveModel:
         prompt: Prompt,
         *,
         sites: Iterable[str | Site] = (),
+        edits: Sequence[Edit] = (),
         logits: bool = True,
+        n_prompt: int | None = None,
         prepend_bos: bool | None = None,
     ) -> Run:
         """Run the model and keep what was asked for.
@@ -176,23 +99,37 @@ class LiveModel:
                 or chat messages ``[{"role": ..., "content": ...}, ...]`` (the chat template's own
                 tokens are part of the run).
             sites: what to capture, e.g. ``["resid_post.5", "blocks.3.mlp.hook_post"]``.
+            edits: ``Add``, ``Scale``, ``Clamp``, ``Ablate``, applied in this order, after those of
+                ``edit``.
             logits: False stops the pass right after the last site, which saves the rest of it.
+            n_prompt: how many tokens of each row are the prompt, for edits that tell it from what
+                was generated; None: all of them.
             prepend_bos: None does as the tokenizer does; True and False overrule it.
 
         Returns:
             The run; shapes are in ``Run``.
 
         Raises:
-            InputError: empty or too long prompt, unknown site, text without a tokenizer.
+            InputError: empty or too long prompt, unknown site, text without a tokenizer, an edit
+                that does not fit.
         """
-        return self.submit(prompt, sites=sites, logits=logits, prepend_bos=prepend_bos).result()
+        return self.submit(
+            prompt,
+            sites=sites,
+            edits=edits,
+            logits=logits,
+            n_prompt=n_prompt,
+            prepend_bos=prepend_bos,
+        ).result()
 
     def submit(
         self,
         prompt: Prompt,
         *,
         sites: Iterable[str | Site] = (),
+        edits: Sequence[Edit] = (),
         logits: bool = True,
+        n_prompt: int | None = None,
         prepend_bos: bool | None = None,
         priority: Priority = Priority.INTERACTIVE,
         key: Hashable = None,
@@ -200,11 +137,20 @@ class LiveModel:
         """As ``run``, without waiting; `priority` and `key` as in ``Worker.submit``.
 
         Raises:
-            InputError: a site is unknown (at once; a bad prompt fails the job).
+            InputError: a site is unknown (at once; a bad prompt or edit fails the job).
         """
-        wanted = [self.site(s) for s in sites]
+        wanted = self.sites(sites)
+        edits = self._edits(edits)  # now: the job may start after a block's end
         return self.work(
-            lambda job: self.steps(prompt, wanted, job, logits=logits, prepend_bos=prepend_bos),
+            lambda job: self._steps(
+                prompt,
+                wanted,
+                job,
+                edits=edits,
+                logits=logits,
+                n_prompt=n_prompt,
+                prepend_bos=prepend_bos,
+            ),
             priority=priority,
             key=key,
         )
@@ -215,14 +161,48 @@ class LiveModel:
         sites: Iterable[str | Site],
         job: Job[Any],
         *,
+        edits: Sequence[Edit] = (),
         logits: bool = True,
+        n_prompt: int | None = None,
         prepend_bos: bool | None = None,
     ) -> Generator[None, None, Run]:
         """A run as steps, for a larger job on this model's thread: ``yield from`` it there."""
-        wanted = list(dict.fromkeys(self.site(s) for s in sites))
+        wanted = self.sites(sites)
+        return self._steps(
+            prompt,
+            wanted,
+            job,
+            edits=self._edits(edits),
+            logits=logits,
+            n_prompt=n_prompt,
+            prepend_bos=prepend_bos,
+        )
+
+    def _steps(
+        self,
+        prompt: Prompt,
+        sites: Sequence[Site],
+        job: Job[Any],
+        *,
+        edits: Sequence[Edit],
+        logits: bool,
+        n_prompt: int | None,
+        prepend_bos: bool | None,
+    ) -> Generator[None, None, Run]:
+        if n_prompt is not None:
+            whole_number("n_prompt", n_prompt, 0)
         tokens, mask = self.tokenize(prompt, prepend_bos=prepend_bos)
         yield
-        return self._forward(tokens, mask, wanted, logits=logits, check=job.check)
+        with torch.no_grad():
+            return self._forward(
+                tokens,
+                mask,
+                sites,
+                edits=edits,
+                logits=logits,
+                n_prompt=n_prompt,
+                check=job.check,
+            )[0]
 
     def work(
         self,
@@ -242,110 +222,62 @@ class LiveModel:
         Raises:
             InputError: see ``run``.
         """
-        rows = self._rows(prompt)
-        bos = self.tokenizer.bos_token_id if self.tokenizer is not None else None
-        if prepend_bos is not None:
-            if bos is None:
-                raise InputError("prepend_bos needs a tokenizer with a BOS token.")
-            rows = [r[1:] if r[:1] == [bos] else r for r in rows]
-            rows = [[bos, *r] for r in rows] if prepend_bos else rows
-        if not rows or not all(rows):
-            raise InputError("The text is empty: there is no token to run.", "Give some text.")
-        longest = max(map(len, rows))
-        if longest > self.context:
-            raise InputError(
-                f"The text has {longest} tokens; {self.name} reads at most {self.context}.",
-                f"Shorten it by {longest - self.context} tokens or more.",
-            )
-        worst = max(max(r) for r in rows), min(min(r) for r in rows)
-        if worst[0] >= self.vocabulary or worst[1] < 0:
-            raise InputError(
-                f"Token id {worst[1] if worst[1] < 0 else worst[0]} is not in the vocabulary.",
-                f"Ids go from 0 to {self.vocabulary - 1}.",
-            )
-        mask = torch.tensor([[i < len(r) for i in range(longest)] for r in rows])
-        tokens = torch.tensor([r + [0] * (longest - len(r)) for r in rows])
-        return tokens, mask
-
-    def _rows(self, prompt: Prompt) -> list[list[int]]:
-        if isinstance(prompt, torch.Tensor):
-            prompt = prompt.tolist()
-        if isinstance(prompt, str):
-            return [self._encode(prompt)]
-        items = list(prompt)
-        if not items:
-            return []
-        if all(isinstance(i, str) for i in items):
-            return [self._encode(str(i)) for i in items]
-        if all(isinstance(i, Mapping) for i in items):
-            return [self._encode_chat([dict(i) for i in items])]
-        if all(isinstance(i, int) for i in items):
-            return [[int(i) for i in items]]
-        if all(isinstance(i, Sequence) and all(isinstance(t, int) for t in i) for i in items):
-            return [list(i) for i in items]
-        raise InputError(
-            f"A prompt of type {type(prompt).__name__} of {type(items[0]).__name__} can't be run.",
-            "Give a text, a list of texts, token ids or chat messages.",
-        )
-
-    def _need_tokenizer(self) -> PreTrainedTokenizerBase:
-        if self.tokenizer is None:
-            raise InputError(
-                f"{self.name} was loaded without a tokenizer, so it can't read text.",
-                "Give token ids, or load it with ng.load(model, tokenizer).",
-            )
-        return self.tokenizer
-
-    def _encode(self, text: str) -> list[int]:
-        ids: list[int] = self._need_tokenizer()(whole_characters(text), verbose=False)["input_ids"]
-        return ids
-
-    def _encode_chat(self, messages: list[dict[str, str]]) -> list[int]:
-        tokenizer = self._need_tokenizer()
-        if tokenizer.chat_template is None:
-            raise InputError(
-                f"The tokenizer of {self.name} has no chat template.", "Give plain text."
-            )
-        text = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=messages[-1]["role"] == "user"
-        )
-        ids: list[int] = tokenizer(str(text), add_special_tokens=False)["input_ids"]
-        return ids
+        return padded(self.prompts.rows(prompt, prepend_bos=prepend_bos))
 
     def _forward(
         self,
         tokens: torch.Tensor,
         mask: torch.Tensor,
-        sites: list[Site],
+        sites: Sequence[Site],
         *,
-        logits: bool,
+        edits: Sequence[Edit] = (),
+        logits: bool = True,
+        n_prompt: int | None = None,
         check: Callable[[], None],
-    ) -> Run:
+        graph: bool = False,
+        frozen_norm: Norm | None = None,
+    ) -> tuple[Run, Hooks]:
         """One pass in one step of the worker: hooks go on, run, and are gone."""
         logits = logits or Site("logits") in sites
-        sites = [s for s in sites if s.name != "logits"]
-        deepest = max((s.layer or 0 for s in sites), default=0)
+        inside = [s for s in sites if s.name != "logits"]
+        deepest = max((s.layer or 0 for s in inside), default=0)
         norms_at = self.n_layers // 2 if logits else min(self.n_layers // 2, deepest)
+        lengths = mask.sum(1)
+        prompt = lengths if n_prompt is None else lengths.clamp_max(n_prompt)
+        bound = bind(edits, self, Extent(prompt.tolist(), lengths.tolist()))
         tokens, mask = tokens.to(self.hf.device), mask.to(self.hf.device)
-        capture = Capture(
-            self.hf, self.family, sites, norms_at=norms_at, stop=not logits, check=check
+        hooks = Hooks(
+            self.hf,
+            self.family,
+            inside,
+            at=At((mask.cumsum(1) - 1).masked_fill(~mask, -1), mask.shape[1], prompt),
+            edits=bound,
+            norms_at=norms_at,
+            stop=not logits,
+            check=check,
+            graph=graph,
+            frozen_norm=frozen_norm,
         )
         out = None
-        with torch.no_grad(), capture:
+        with hooks:
             # an attention mask that masks nothing would only make the pass slower
             attention = None if bool(mask.all()) else mask.long()
             out = self.hf(input_ids=tokens, attention_mask=attention, use_cache=False)
-        assert capture.norms is not None
-        return Run(
+        last = None
+        if out is not None:
+            wanted = Site("logits") in sites
+            last = hooks.at(Site("logits"), out.logits, keep=wanted)
+        assert hooks.norms is not None
+        run = Run(
+            model=self,
             tokens=tokens,
             mask=mask,
-            masks=self._masks(tokens, mask, capture.norms),
+            masks=self._masks(tokens, mask, hooks.norms),
             massive_site=str(Site("resid_pre", norms_at)),
-            sites=capture.sites,
-            logits=out.logits if out is not None else None,
-            _pieces=self.pieces,
-            _site=self.site,
+            sites={name: x for name, x in hooks.sites.items() if name != "logits"},
+            logits=last,
         )
+        return run, hooks
 
     def _masks(
         self, tokens: torch.Tensor, mask: torch.Tensor, norms: torch.Tensor
@@ -360,37 +292,341 @@ class LiveModel:
         massive = (norms > MASSIVE_RATIO * norms[mask].median()) & mask
         return {"bos": bos, "special": special, "massive": massive}
 
+    # -- edits -------------------------------------------------------------------------------
+
+    def edit(self, *edits: Edit) -> Editing:
+        """Edits for everything that is asked of this model inside a ``with`` block.
+
+        ``with model.edit(ng.Add("resid_post.10", v)): ...`` - runs, generations and gradients
+        submitted in the block are edited, by views too. Blocks nest, the outer one's edits first.
+        """
+        return Editing(self, edits)
+
+    def _edits(self, edits: Sequence[Edit]) -> list[Edit]:
+        """Those of the open blocks, then these."""
+        if not isinstance(edits, Iterable):
+            raise InputError(f"edits is a list, not {edits!r}.", "Write edits=[...].")
+        return [*self.current_edits(), *edits]
+
+    def current_edits(self) -> list[Edit]:
+        """Edits of the ``edit`` blocks that are open now, outer first."""
+        with self._lock:
+            open_now = [ref() for ref in self._editing]
+        return [e for editing in open_now if editing is not None for e in editing.edits]
+
+    # -- generation --------------------------------------------------------------------------
+
+    def generate(
+        self,
+        prompt: Prompt,
+        *,
+        edits: Sequence[Edit] = (),
+        sites: Iterable[str | Site] = (),
+        n: int = 1,
+        max_new_tokens: int = 50,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+        stop: str | Sequence[str] = (),
+        prepend_bos: bool | None = None,
+        priority: Priority = Priority.GENERATION,
+    ) -> Generation:
+        """Let the model write; iterate over the result to get the tokens as they come.
+
+        Args:
+            prompt: as in ``run``; several prompts are written on side by side. Chat messages go
+                through the chat template, whose tokens are in the result's prompt.
+            edits: as in ``run``, in the prompt and at every generated token.
+            sites: what to keep of every step, see ``Step``.
+            n: continuations of each prompt (rows are prompt by prompt).
+            max_new_tokens: at most so many.
+            temperature: 0 takes the likeliest token; else logits are divided by it and sampled.
+            top_p: samples from the fewest tokens that together have this probability.
+            seed: of the sampling: row i has its own stream, so that a steered and an unsteered
+                generation with one seed share their chance. None draws one.
+            stop: a row ends when one of these texts appears in what it wrote (the text stays).
+
+        Raises:
+            InputError: as in ``run``; a setting out of range; the tokens would not fit into the
+                context.
+        """
+        if isinstance(stop, str):
+            stop = (stop,)
+        if not isinstance(stop, Sequence):
+            raise InputError(f"stop is {stop!r}.", "Give a text or a list of texts.")
+        stops = tuple(stop)
+        settings = Settings(max_new_tokens, temperature, top_p, seed, stops)
+        whole_number("n", n, 1)
+        rows = [r for r in self.prompts.rows(prompt, prepend_bos=prepend_bos) for _ in range(n)]
+        if stops:
+            self.prompts.need_tokenizer()
+        longest = max(map(len, rows))
+        if longest + max_new_tokens > self.context:
+            raise InputError(
+                f"{longest} tokens of prompt and {max_new_tokens} new ones do not fit: "
+                f"{self.name} reads at most {self.context}.",
+                f"Ask for at most {self.context - longest} new tokens."
+                if longest < self.context
+                else "Shorten the prompt.",
+            )
+        return Generation(
+            self,
+            rows,
+            settings,
+            self._edits(edits),
+            self.sites(sites),
+            priority=priority,
+        )
+
+    @cached_property
+    def end_tokens(self) -> frozenset[int]:
+        """Ids that end a text, from the model's generation settings and its tokenizer."""
+        config: Any = self.hf.generation_config
+        ends = config.eos_token_id if config is not None else None
+        if ends is None and self.tokenizer is not None:
+            ends = self.tokenizer.eos_token_id
+        return frozenset(() if ends is None else [ends] if isinstance(ends, int) else ends)
+
+    @cached_property
+    def keeps_last_logits(self) -> bool:
+        """True if the model can leave out the logits of all but the last token."""
+        return "logits_to_keep" in inspect.signature(self.hf.forward).parameters
+
+    # -- gradients ---------------------------------------------------------------------------
+
+    def grad(
+        self,
+        objective: Objective,
+        prompt: Prompt,
+        *,
+        sites: Iterable[str | Site],
+        edits: Sequence[Edit] = (),
+        freeze_norm: bool = False,
+        n_prompt: int | None = None,
+        prepend_bos: bool | None = None,
+    ) -> Gradients:
+        """How a number worked out from a run changes with what is at some sites.
+
+        Args:
+            objective: ``Logit``, ``LogitDifference``, or any function of a ``Run`` that returns one
+                number, differentiable in ``run.logits`` or ``run[site]``.
+            prompt: as in ``run``.
+            sites: what to differentiate by. Gradients are total: everything after a site may react.
+            edits: as in ``run``; gradients go through them.
+            freeze_norm: take the scale of the final norm as a constant (as direct effects do).
+
+        Raises:
+            InputError: as in ``run``; an objective that is not one number or depends on no site.
+        """
+        wanted = self.sites(sites)
+        if not wanted:
+            raise InputError("No site was named.", "For example sites=['resid_pre.5'].")
+        edits = self._edits(edits)
+        if not callable(objective):
+            raise InputError(
+                f"The objective is {objective!r}, which can't be called.",
+                "Give ng.Logit, ng.LogitDifference or a function of a run.",
+            )
+        if n_prompt is not None:
+            whole_number("n_prompt", n_prompt, 0)
+        norm = self.final_norm if freeze_norm else None
+        if freeze_norm and norm is None:
+            raise InputError(f"{self.name} has no final norm to freeze.")
+
+        def job(job: Job[Gradients]) -> Gradients:
+            tokens, mask = self.tokenize(prompt, prepend_bos=prepend_bos)
+            with torch.enable_grad(), frozen(self.hf):
+                run, hooks = self._forward(
+                    tokens,
+                    mask,
+                    wanted,
+                    edits=edits,
+                    n_prompt=n_prompt,
+                    check=job.check,
+                    graph=True,
+                    frozen_norm=norm,
+                )
+                value, found = differentiate(objective, run, hooks.raw)
+            with torch.no_grad():
+                grads = {name: hooks.shown(name, g) for name, g in found.items()}
+                assert run.logits is not None
+                detached = dataclasses.replace(
+                    run,
+                    sites={name: x.detach() for name, x in run.sites.items()},
+                    logits=run.logits.detach(),
+                )
+            return Gradients(float(value), detached, grads)
+
+        done: Gradients = self.work(job, priority=Priority.INTERACTIVE).result()
+        return done
+
+    # -- features and directions -------------------------------------------------------------
+
+    def neuron(self, layer: int, index: int) -> Feature:
+        """One MLP neuron as a feature.
+
+        Raises:
+            InputError: no such layer or neuron.
+        """
+        self.site(f"neurons.{layer}")
+        return feature_of(NeuronBasis(self, layer), index)
+
+    def head(self, layer: int, index: int) -> Head:
+        """One attention head.
+
+        Raises:
+            InputError: no such layer or head.
+        """
+        self.site(f"head_out.{layer}")
+        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < self.n_heads:
+            raise InputError(
+                f"{self.name} has no head {index!r} in layer {layer}.",
+                f"Heads go from 0 to {self.n_heads - 1}.",
+            )
+        return Head(self, layer, index)
+
+    def feature(self, feature_id: str) -> Feature:
+        """The feature with an id, ``model/site/basis/index``, of a basis that the model brings.
+
+        Raises:
+            InputError: it is no such id, or belongs to another model or basis.
+        """
+        parts = feature_id.split("/")
+        if len(parts) != 4 or not parts[3].isdecimal():
+            raise InputError(
+                f"{feature_id!r} is no feature's id.", "Ids are model/site/basis/index."
+            )
+        if parts[0] != self.name:
+            raise InputError(
+                f"The feature {feature_id!r} belongs to {parts[0]}, not to {self.name}."
+            )
+        site = self.site(parts[1])
+        if site.name != "neurons" or parts[2] != "neurons":
+            raise InputError(
+                f"The model alone does not know the basis {parts[2]!r}.",
+                "Take the feature from its dictionary or store.",
+            )
+        return self.neuron(site.layer or 0, int(parts[3]))
+
+    def to_residual(
+        self, site: str | Site, v: torch.Tensor, *, at: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Carry a direction at a site to the residual stream that it writes to.
+
+        ``neurons``: through W_out; ``head_out``: through W_O; then, where the family has one,
+        through the post-norm with its scale frozen: gain ⊙ v·s. Sites in the residual stream are
+        already there.
+
+        Args:
+            site: where the direction is.
+            v: float [..., width of the site].
+            at: ``attn_proj`` or ``mlp_proj`` vectors [..., d_model] whose scale s the post-norm
+                takes; None: s = 1, so that the direction is right and its length is per unit of the
+                norm's own scale.
+
+        Returns:
+            float [..., d_model].
+
+        Raises:
+            InputError: wrong width, a site that does not write to the residual stream.
+        """
+        return directions.to_residual(self, self.site(site), v, at)
+
+    def unembed(
+        self, direction: torch.Tensor | Feature | str, *, fold_norm: bool = True, rare: bool = True
+    ) -> directions.LogitEffect:
+        """How a direction in the residual stream moves the logits, if the final norm's scale stays.
+
+        logits = W_U·(gain ⊙ c(direction)), where c takes the mean away in a LayerNorm: effects per
+        unit of direction at norm scale 1, before any soft-cap (*Towards Monosemanticity*, appendix
+        on logit weights).
+
+        Args:
+            direction: float [d_model], or a feature or its id.
+            fold_norm: False leaves the final norm's gain and centring out.
+            rare: False leaves special and untrained tokens out of the lists; ``values`` has them.
+
+        Raises:
+            InputError: wrong width, NaN.
+        """
+        if isinstance(direction, str):
+            direction = self.feature(direction)
+        if isinstance(direction, Feature):
+            self.owns(direction.model, repr(direction))
+            direction = direction.to_residual()
+        return directions.unembed(self, direction, fold_norm=fold_norm, rare=rare)
+
+    @cached_property
+    def rare_tokens(self) -> torch.Tensor:
+        """Special and untrained tokens, bool [vocabulary]; see ``directions.rare_tokens``."""
+        return directions.rare_tokens(self)
+
     # -- life --------------------------------------------------------------------------------
 
-    def _check_family(self) -> dict[str, int]:
-        """Run a short prompt once: check the residual sums, learn the width of every site."""
+    def _measure_norm(self) -> Norm | None:
+        path = self.family.norm
+        if path is None:
+            return None
+        parent, _, name = path.rpartition(".")
+        module = getattr(self.hf.get_submodule(parent), name, None)  # OPT may have None there
+        return None if module is None else measure(module, self.d_model)
+
+    def _check_family(self) -> None:
+        """Run a short prompt once: check the sums, learn the width of every site."""
         ids = torch.arange(min(8, self.vocabulary, self.context))[None] * 7 % self.vocabulary
-        sites = [Site(name, i) for name in self.family.taps for i in range(self.n_layers)]
-        run = self._worker.submit(
-            lambda job: self._forward(
-                ids, torch.ones_like(ids, dtype=torch.bool), sites, logits=False, check=job.check
-            )
-        ).result()
-        verify(self.hf, self.family, run.sites, self.n_layers)
-        widths = {n: run.sites[f"{n}.0"].flatten(2).shape[-1] for n in self.family.taps}
-        return {"embed": self.d_model, **widths, "logits": self.vocabulary}
+        names = list(self.family.taps)
+        # attention that can't be looked into is noted by `learn`
+        if self.family.attn is not None and has_eager(
+            self.family.block(self.hf, 0, self.family.attn)
+        ):
+            names += ATTENTION
+        sites = [Site(name, i) for name in names for i in range(self.n_layers)]
+
+        def check(job: Job[None]) -> None:
+            with torch.no_grad():
+                mask = torch.ones_like(ids, dtype=torch.bool)
+                wanted = [Site("embed"), *sites, Site("logits")]
+                run, hooks = self._forward(ids, mask, wanted, check=job.check)
+                verify(self.hf, self.family, hooks.sites, self.final_norm)
+                self.learn(run.sites)
+
+        self._worker.submit(check).result()
+        if "resid_mid" in self.widths and family_of(self.hf.config) is None:
+            self._check_resid_mid(ids)
+
+    def _check_resid_mid(self, ids: torch.Tensor) -> None:
+        """An edit there must reach the sum after the MLP: a probe can't see that it does."""
+        names = ["resid_mid.0", "mlp_out.0", "resid_post.0"]
+        run = self.run(ids, sites=names, edits=[Scale("resid_mid.0", 2.0)], logits=False)
+        want = run["resid_mid.0"] + run["mlp_out.0"]
+        if (run["resid_post.0"] - want).norm() > 0.05 * want.norm():
+            self.absent["resid_mid"] = "the model keeps a copy of it, which no edit would reach"
+            del self._widths["resid_mid"]
 
     def close(self) -> None:
         """Stop the worker; running jobs end as cancelled. The Hugging Face model stays usable."""
         self._worker.close()
 
 
-def check_features(model: LiveModel, site: Site, features: Sequence[int]) -> None:
-    """Refuse feature indices that the site does not have.
+class Editing:
+    """An ``edit`` block. It holds only while it is entered and someone holds on to it."""
 
-    Raises:
-        InputError: names the valid range, and the nearest spelling that fits.
-    """
-    width = model.width(site)
-    for feature in features:
-        if not isinstance(feature, int) or isinstance(feature, bool) or not 0 <= feature < width:
-            near = difflib.get_close_matches(str(feature), map(str, range(width)), n=2)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            raise InputError(
-                f"{site} has no feature {feature!r}.", f"Features go from 0 to {width - 1}.{hint}"
-            )
+    def __init__(self, model: LiveModel, edits: Sequence[Edit]) -> None:
+        self.edits = edits
+        self._model = model
+        self._entry: weakref.ref[Editing] | None = None
+
+    def __enter__(self) -> Self:
+        if self._entry is not None:
+            raise InputError("This edit block is already open.", "Make another one.")
+        self._entry = weakref.ref(self)
+        with self._model._lock:
+            self._model._editing.append(self._entry)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        with self._model._lock:
+            self._model._editing = [r for r in self._model._editing if r is not self._entry]
+        self._entry = None

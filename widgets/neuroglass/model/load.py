@@ -5,6 +5,7 @@ Only safetensors are read, never a pickle, and no code that comes with a checkpo
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from neuroglass.model import smollm2
 from neuroglass.model.errors import InputError, ModelLoadError, nearest
 from neuroglass.model.families import family_of
 from neuroglass.model.live import LiveModel
+from neuroglass.model.probe import probe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -65,10 +67,9 @@ def load(
                 "Load it with AutoModelForCausalLM.",
             )
         name = str(getattr(model, "name_or_path", "")) or type(model).__name__
-        return LiveModel(
+        return _open(
             model,
             tokenizer,
-            family_of(model.config.model_type),
             name=Path(name).name,
             source="a model in memory",
             code="ng.load(hf_model, tokenizer)",
@@ -82,14 +83,37 @@ def load(
     place = _check_device(device)
     where, name, source = _locate(model)
     hf, own_tokenizer = _read(where, name, kind)
-    return LiveModel(
+    return _open(
         hf.to(place),  # type: ignore[arg-type]
         tokenizer or own_tokenizer,
-        family_of(hf.config.model_type),
         name=name,
         source=source,
         code=_call(model, dtype=dtype, device=device),
     )
+
+
+class UnlistedArchitectureWarning(UserWarning):
+    """The model is not in the table of families: its sites were found by a probe."""
+
+
+def _open(
+    hf: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, **words: str
+) -> LiveModel:
+    """A live model, of a listed family or of what a probe finds; then a warning says what."""
+    family = family_of(hf.config)
+    model = LiveModel(hf, tokenizer, family or probe(hf.eval()), **words)
+    if family is None:
+        missing = "".join(
+            f" No {', '.join(n for n, r in model.absent.items() if r == reason)}: {reason}."
+            for reason in dict.fromkeys(model.absent.values())
+        )
+        warnings.warn(
+            f"{hf.config.model_type!r} is not in neuroglass' table of families. A probe found "
+            f"these sites, and their sums hold: {', '.join(model.names)}.{missing}",
+            UnlistedArchitectureWarning,
+            stacklevel=3,
+        )
+    return model
 
 
 def _call(model: str | Path | None, **options: str) -> str:
@@ -151,7 +175,6 @@ def _read(
     except Exception as error:
         raise _explain(error, where, name, "config") from error
     _refuse_non_decoders(config, name)
-    family_of(config.model_type)  # before the weights are read
     try:
         with _quiet(Path(where).is_dir()):
             hf: PreTrainedModel = AutoModelForCausalLM.from_pretrained(

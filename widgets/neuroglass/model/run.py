@@ -7,7 +7,7 @@ ordinary ones: a probe may be trained on them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from neuroglass.model.errors import InputError, nearest
-from neuroglass.model.sites import Site
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from neuroglass.model.tokens import Pieces
+    from neuroglass.model.live import LiveModel
+    from neuroglass.model.sites import Site
 
 MASSIVE_RATIO = 10.0  # a token is massive when its residual norm exceeds this many medians
 _CHUNK = 256  # tokens; bounds the memory of a softmax over the vocabulary
@@ -31,27 +31,29 @@ class Run:
     """One forward pass.
 
     Attributes:
+        model: the live model that made it.
         tokens: token ids, int64 [batch, tokens], padded on the right.
         mask: True where there is a token, bool [batch, tokens].
         masks: ``bos``, ``special``, ``massive``: bool [batch, tokens]. Massive: the norm of the
             residual stream at `massive_site` exceeds 10 medians of the run's tokens (DESIGN §8).
         massive_site: where the norms were read: the middle layer, or the deepest one reached.
-        sites: captured tensors by site, [batch, tokens, width]; ``head_out`` [batch, tokens, heads,
-            d_head]. Read them as ``run["resid_post.5"]``.
+        sites: captured tensors by site, [batch, tokens, width]; ``q``, ``k``, ``v``, ``head_out``
+            [batch, tokens, heads, d_head] (``k`` and ``v``: key-value heads); ``pattern`` [batch,
+            heads, from, to]. Read them as ``run["resid_post.5"]``. Where the run was edited, they
+            are what the edits left.
         logits: float [batch, tokens, vocabulary], or None after an early stop.
     """
 
+    model: LiveModel = field(repr=False)
     tokens: torch.Tensor
     mask: torch.Tensor
     masks: Mapping[str, torch.Tensor]
     massive_site: str
     sites: Mapping[str, torch.Tensor]
     logits: torch.Tensor | None
-    _pieces: Pieces = field(repr=False)
-    _site: Callable[[str], Site] = field(repr=False)
 
     def __getitem__(self, site: str | Site) -> torch.Tensor:
-        name = str(self._site(str(site)))
+        name = str(self.model.site(str(site)))
         if name == "logits" and self.logits is not None:
             return self.logits
         if name not in self.sites:
@@ -62,7 +64,7 @@ class Run:
         return self.sites[name]
 
     def __contains__(self, site: str) -> bool:
-        return str(self._site(site)) in self.sites
+        return str(self.model.site(site)) in self.sites
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.sites)
@@ -78,11 +80,11 @@ class Run:
 
     def pieces(self, row: int = 0) -> tuple[list[str], list[int]]:
         """Display pieces of one row, padding left out, and their kinds (``tokens.Kind``)."""
-        return self._pieces.many(self.tokens[row][self.mask[row]].tolist())
+        return self.model.pieces.many(self.tokens[row][self.mask[row]].tolist())
 
     def piece(self, token_id: int) -> str:
         """The display piece of any token id."""
-        return self._pieces.one(token_id)[0]
+        return self.model.pieces.one(token_id)[0]
 
     def _need_logits(self) -> torch.Tensor:
         if self.logits is None:

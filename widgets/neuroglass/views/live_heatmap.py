@@ -15,8 +15,9 @@ import numpy as np
 import torch
 import traitlets as t
 
+from neuroglass.model.anatomy import check_features
 from neuroglass.model.errors import InputError, nearest
-from neuroglass.model.live import LiveModel, check_features
+from neuroglass.model.live import LiveModel
 from neuroglass.model.run import Run
 from neuroglass.model.sites import SITES, WHOLE_MODEL, Site
 from neuroglass.model.tokens import whole_characters

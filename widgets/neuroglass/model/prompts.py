@@ -1,0 +1,124 @@
+"""Prompts: texts, token ids and chat messages become rows of token ids.
+
+This is the one place where text is tokenised (DESIGN §4.1) and where what is no prompt is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import torch
+
+from neuroglass.model.errors import InputError
+from neuroglass.model.tokens import whole_characters
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Message: TypeAlias = Mapping[str, str]
+Prompt: TypeAlias = "str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]] | torch.Tensor | Sequence[Message]"  # noqa: E501 - an alias can't be wrapped
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Makes rows of ids for one model: `name`, `vocabulary` and `context` are the model's."""
+
+    tokenizer: PreTrainedTokenizerBase | None
+    name: str
+    vocabulary: int
+    context: int
+
+    def rows(self, prompt: Prompt, *, prepend_bos: bool | None = None) -> list[list[int]]:
+        """The ids of each row.
+
+        Raises:
+            InputError: empty or too long, ids that do not exist, text without a tokenizer.
+        """
+        rows = self._rows(prompt)
+        bos = self.tokenizer.bos_token_id if self.tokenizer is not None else None
+        if prepend_bos is not None:
+            if bos is None:
+                raise InputError("prepend_bos needs a tokenizer with a BOS token.")
+            rows = [r[1:] if r[:1] == [bos] else r for r in rows]
+            rows = [[bos, *r] for r in rows] if prepend_bos else rows
+        if not rows or not all(rows):
+            raise InputError("The text is empty: there is no token to run.", "Give some text.")
+        longest = max(map(len, rows))
+        if longest > self.context:
+            raise InputError(
+                f"The text has {longest} tokens; {self.name} reads at most {self.context}.",
+                f"Shorten it by {longest - self.context} tokens or more.",
+            )
+        worst = max(max(r) for r in rows), min(min(r) for r in rows)
+        if worst[0] >= self.vocabulary or worst[1] < 0:
+            raise InputError(
+                f"Token id {worst[1] if worst[1] < 0 else worst[0]} is not in the vocabulary.",
+                f"Ids go from 0 to {self.vocabulary - 1}.",
+            )
+        return rows
+
+    def _rows(self, prompt: Prompt) -> list[list[int]]:
+        if isinstance(prompt, torch.Tensor):
+            prompt = prompt.tolist()
+        if isinstance(prompt, str):
+            return [self._encode(prompt)]
+        items = list(prompt)
+        if not items:
+            return []
+        if all(isinstance(i, str) for i in items):
+            return [self._encode(str(i)) for i in items]
+        if all(isinstance(i, Mapping) for i in items):
+            return [self._encode_chat([dict(i) for i in items])]
+        if all(isinstance(i, int) for i in items):
+            return [[int(i) for i in items]]
+        if all(isinstance(i, Sequence) and all(isinstance(t, int) for t in i) for i in items):
+            return [list(i) for i in items]
+        raise InputError(
+            f"A prompt of type {type(prompt).__name__} of {type(items[0]).__name__} can't be run.",
+            "Give a text, a list of texts, token ids or chat messages.",
+        )
+
+    def need_tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self.tokenizer is None:
+            raise InputError(
+                f"{self.name} was loaded without a tokenizer, so it can't read text.",
+                "Give token ids, or load it with ng.load(model, tokenizer).",
+            )
+        return self.tokenizer
+
+    def _encode(self, text: str) -> list[int]:
+        ids: list[int] = self.need_tokenizer()(whole_characters(text), verbose=False)["input_ids"]
+        return ids
+
+    def _encode_chat(self, messages: list[dict[str, str]]) -> list[int]:
+        tokenizer = self.need_tokenizer()
+        if tokenizer.chat_template is None:
+            raise InputError(
+                f"The tokenizer of {self.name} has no chat template.", "Give plain text."
+            )
+        text = tokenizer.apply_chat_template(
+            messages, tokenize=False, add_generation_prompt=messages[-1]["role"] == "user"
+        )
+        ids: list[int] = tokenizer(str(text), add_special_tokens=False)["input_ids"]
+        return ids
+
+
+def padded(
+    rows: Sequence[Sequence[int]], side: Literal["left", "right"] = "right"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows as one tensor of ids and its mask: int64 and bool [batch, tokens]."""
+    longest = max(map(len, rows))
+    tokens = torch.zeros(len(rows), longest, dtype=torch.int64)
+    mask = torch.zeros(len(rows), longest, dtype=torch.bool)
+    for i, row in enumerate(rows):
+        span = slice(longest - len(row), None) if side == "left" else slice(len(row))
+        tokens[i, span] = torch.tensor(row)
+        mask[i, span] = True
+    return tokens, mask
