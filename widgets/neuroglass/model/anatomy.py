@@ -17,8 +17,7 @@ from neuroglass.model.sites import (
     SITES,
     WHOLE_MODEL,
     Site,
-    from_transformer_lens,
-    transformer_lens_names,
+    TransformerLens,
 )
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class Anatomy:
         n_layers, n_heads, d_model, vocabulary: sizes.
         context: the most tokens that one text may have.
         absent: site name -> why this model does not have it.
-        rotary: True where queries and keys are rotated by position.
+        transformer_lens: TransformerLens' names for its sites.
     """
 
     def __init__(self, hf: PreTrainedModel, family: Family, name: str) -> None:
@@ -51,7 +50,14 @@ class Anatomy:
         embeddings: Any = hf.get_input_embeddings()
         self.vocabulary: int = embeddings.weight.shape[0]
         self.context: int = getattr(config, "max_position_embeddings", None) or 2048
-        self.rotary = any(hasattr(config, a) for a in ("rope_parameters", "rope_theta"))
+        different = dict(family.transformer_lens)
+        if getattr(config, "final_logit_softcapping", None) is not None:
+            different["unembed.hook_out"] = "the logits before the soft-cap"
+        self.transformer_lens = TransformerLens(
+            self.n_layers,
+            rotary=any(hasattr(config, a) for a in ("rope_parameters", "rope_theta")),
+            different=different,
+        )
         self._widths: dict[str, int] = {}
         self._heads: dict[str, int] = {}
         self.absent: dict[str, str] = dict(family.absent)
@@ -69,11 +75,7 @@ class Anatomy:
                 A site that this family does not have: says why.
         """
         spelled = str(text)
-        spelled = (
-            from_transformer_lens(spelled, rotary=self.rotary)
-            or self._from_module_path(spelled)
-            or spelled
-        )
+        spelled = self.transformer_lens.read(spelled) or self._from_module_path(spelled) or spelled
         name, _, layer = spelled.partition(".")
         if name not in SITES or not (layer.isdecimal() or layer == ""):
             raise InputError(f"There is no site {str(text)!r}.", nearest(text, self._site_names()))
@@ -121,7 +123,7 @@ class Anatomy:
 
     def transformer_lens_sites(self) -> dict[str, Site]:
         """Every TransformerLens hook name that means one of this model's sites."""
-        names = transformer_lens_names(self.n_layers, rotary=self.rotary)
+        names = self.transformer_lens.names()
         return {theirs: ours for theirs, ours in names.items() if ours.name not in self.absent}
 
     def width(self, site: str | Site) -> int:

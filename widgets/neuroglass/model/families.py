@@ -40,7 +40,7 @@ class Family:
     `attn_matrix`, `mlp_matrix`: the output matrices W_O and W_out in a block, None where there is
     none. `attn_norm`, `mlp_norm`: norms between those and the residual stream. `absent`: site name
     -> why the family does not have it. `when`: the row holds only for configs for which this is
-    true.
+    true. `transformer_lens`: its names that mean something else in this family -> what.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Family:
     attn_norm: str | None = None
     mlp_norm: str | None = None
     absent: Mapping[str, str] = field(default_factory=dict)
+    transformer_lens: Mapping[str, str] = field(default_factory=dict)
     when: Callable[[Any], bool] = field(default=lambda _: True, repr=False)
 
     def block(self, hf: PreTrainedModel, layer: int, path: str | None = "") -> nn.Module:
@@ -200,6 +201,7 @@ FAMILIES = (
         attn="self_attn",
         attn_matrix="self_attn.out_proj",
         mlp_matrix="fc2",
+        transformer_lens={"attn.hook_q": "the query before OPT scales it by 1/√d_head"},
     ),
 )
 
@@ -215,7 +217,8 @@ def family_of(config: Any) -> Family | None:
 def matrix(module: nn.Module) -> torch.Tensor:
     """W as [in, out], for nn.Linear (stored [out, in]) and GPT-2's Conv1D (stored [in, out])."""
     weight = cast("torch.Tensor", module.weight)
-    return weight if type(module).__name__ == "Conv1D" else weight.T
+    stored = getattr(module, "original_component", module)  # TransformerLens wraps modules
+    return weight if type(stored).__name__ == "Conv1D" else weight.T
 
 
 def project(module: nn.Module, x: torch.Tensor) -> torch.Tensor:

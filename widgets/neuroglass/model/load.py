@@ -77,7 +77,8 @@ def load(
     if not (model is None or isinstance(model, str | Path)):
         raise InputError(
             f"ng.load takes a name, a folder or a Hugging Face model, not {type(model).__name__}.",
-            "A torch module that is no transformers PreTrainedModel can't be opened.",
+            "A TransformerLens bridge holds such a model as .original_model, an nnsight one as "
+            "._module; another torch module can't be opened.",
         )
     kind = _check_dtype(dtype)
     place = _check_device(device)

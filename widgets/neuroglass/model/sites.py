@@ -8,6 +8,7 @@ accepted wherever a site is, and come out as ours.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from neuroglass.model.errors import InputError
@@ -55,8 +56,6 @@ _TRANSFORMER_LENS = {
     "attn.o.hook_out": "attn_proj",
 }
 _WHOLE_TL = {"hook_embed": "embed", "embed.hook_out": "embed", "unembed.hook_out": "logits"}
-_NORMALIZED = re.compile(r"blocks\.(\d+)\.ln(1|2)\.hook_normalized")
-# with rotary embedding TransformerLens' hook_q and hook_k are the vectors before it
 _ROTARY = {"attn.hook_rot_q": "q", "attn.hook_rot_k": "k"}
 _PLAIN = {"attn.hook_q": "q", "attn.hook_k": "k"}
 _TL_PATTERN = re.compile(r"blocks\.(\d+)\.(.+)")
@@ -79,39 +78,51 @@ class Site:
         return whole.get(self.name, float(self.layer or 0)), ORDER[self.name]
 
 
-def transformer_lens_names(layers: int, *, rotary: bool) -> dict[str, Site]:
-    """Every TransformerLens hook name that means a site, for a model of so many layers."""
-    inside = {**_TRANSFORMER_LENS, **(_ROTARY if rotary else _PLAIN)}
-    return {theirs: Site(ours) for theirs, ours in _WHOLE_TL.items()} | {
-        f"blocks.{layer}.{theirs}": Site(ours, layer)
-        for layer in range(layers)
-        for theirs, ours in inside.items()
-    }
+class TransformerLens:
+    """TransformerLens' hook names for one model.
 
-
-def from_transformer_lens(text: str, *, rotary: bool) -> str | None:
-    """Our spelling of a TransformerLens hook name, or None if it is not one that we know.
-
-    Raises:
-        InputError: the name means something else than our site of that name.
+    Args:
+        layers: how many there are.
+        rotary: True where queries and keys are rotated: then hook_q and hook_k are not our q and k.
+        different: names (in a block, or of the whole model) that mean something else in this
+            family, and what.
     """
-    if text in _WHOLE_TL:
-        return _WHOLE_TL[text]
-    if match := _NORMALIZED.fullmatch(text):
-        raise InputError(
-            f"{text!r} is the vector before the norm's weight, which is no site here.",
-            f"What the MLP reads, the weight applied, is mlp_in.{match[1]}."
-            if match[2] == "2"
-            else "",
-        )
-    match = _TL_PATTERN.fullmatch(text)
-    if match is None:
-        return None
-    if rotary and match[2] in _PLAIN:
-        raise InputError(
-            f"{text!r} is the vector before rotary embedding, which is no site here.",
-            f"After it: {_PLAIN[match[2]]}.{match[1]}, in TransformerLens' words "
-            f"blocks.{match[1]}.attn.hook_rot_{_PLAIN[match[2]]}.",
-        )
-    name = {**_TRANSFORMER_LENS, **(_ROTARY if rotary else _PLAIN)}.get(match[2])
-    return f"{name}.{match[1]}" if name else None
+
+    def __init__(self, layers: int, *, rotary: bool, different: Mapping[str, str]) -> None:
+        self._layers = layers
+        self._inside = {**_TRANSFORMER_LENS, **(_ROTARY if rotary else _PLAIN)}
+        before = "the vector before rotary embedding; after it there is attn.hook_rot_{}"
+        weight = "the vector before the norm's weight"
+        self._different = {
+            "ln1.hook_normalized": weight,
+            "ln2.hook_normalized": f"{weight}; what the MLP reads is mlp.hook_in",
+            **({f"attn.hook_{n}": before.format(n) for n in "qk"} if rotary else {}),
+            **different,
+        }
+
+    def read(self, text: str) -> str | None:
+        """Our spelling of a hook name, or None if it is not one that we know.
+
+        Raises:
+            InputError: it is the name of something that is no site of ours.
+        """
+        match = _TL_PATTERN.fullmatch(text)
+        inner = match[2] if match else text
+        if inner in self._different:
+            raise InputError(
+                f"In TransformerLens {text!r} is {self._different[inner]}: it is no site here."
+            )
+        if match is None:
+            return _WHOLE_TL.get(text)
+        name = self._inside.get(inner)
+        return f"{name}.{match[1]}" if name else None
+
+    def names(self) -> dict[str, Site]:
+        """Every hook name that means a site."""
+        whole = {theirs: Site(ours) for theirs, ours in _WHOLE_TL.items()}
+        return {n: site for n, site in whole.items() if n not in self._different} | {
+            f"blocks.{layer}.{theirs}": Site(ours, layer)
+            for layer in range(self._layers)
+            for theirs, ours in self._inside.items()
+            if theirs not in self._different
+        }
