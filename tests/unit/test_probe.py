@@ -88,6 +88,14 @@ def test_a_probed_family_does_what_a_listed_one_does(name: str) -> None:
     model.close()
 
 
+def test_a_token_whose_embedding_is_zero_is_no_reason_to_refuse() -> None:
+    torch.manual_seed(0)
+    config: dict[str, Any] = SIZES
+    fresh = transformers.LlamaForCausalLM(transformers.LlamaConfig(**config))
+    assert not fresh.model.embed_tokens.weight[SIZES["pad_token_id"]].any()
+    load(fresh).close()
+
+
 def test_a_model_without_attention_is_refused_and_says_what_opens() -> None:
     config = transformers.MambaConfig(hidden_size=32, num_hidden_layers=2, vocab_size=101)
     with pytest.raises(ModelLoadError, match=r"'mamba'.*no attention heads.*Llama.*GPT-2"):

@@ -11,6 +11,7 @@ from neuroglass.model.errors import InputError
 from neuroglass.model.families import matrix
 from neuroglass.model.norms import measure
 from neuroglass.model.sites import RESIDUAL, Site
+from neuroglass.model.tokens import Kind
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,24 +130,14 @@ def unembed(
 
 
 def rare_tokens(model: LiveModel) -> torch.Tensor:
-    """Tokens that a language model has hardly learned anything about: bool [vocabulary].
+    """Tokens that clutter lists of favoured tokens, bool [vocabulary].
 
-    Special tokens; ids that the tokenizer does not have; and ids whose unembedding has stayed near
-    where the untrained ones are: closer than a tenth of the median distance to the mean of the rows
-    of ids that the tokenizer lacks (or, without such ids, of the 16 shortest rows).
+    Special tokens, ids that the tokenizer does not have, and tokens that are no text of their own:
+    pieces of a character, or invisible. How often a token occurs in a corpus is not known here.
     """
-    head: Any = model.hf.get_output_embeddings()
-    rows = cast("torch.Tensor", head.weight).detach().float()
-    rare = torch.zeros(len(rows), dtype=torch.bool, device=rows.device)
+    rare = torch.zeros(model.vocabulary, dtype=torch.bool)
     if model.tokenizer is not None:
-        special = [i for i in model.tokenizer.all_special_ids if i < len(rows)]
-        rare[special] = True
+        kinds = torch.tensor(model.pieces.many(range(model.vocabulary))[1])
+        rare = kinds != int(Kind.TEXT)
         rare[len(model.tokenizer) :] = True
-        unused = rows[len(model.tokenizer) :]
-    else:
-        unused = rows[:0]
-    if len(unused) < 4:
-        unused = rows[rows.norm(dim=1).topk(min(16, len(rows)), largest=False).indices]
-    distance = (rows - unused.mean(0)).norm(dim=1)
-    near: torch.Tensor = distance < 0.1 * distance.median()
-    return rare | near
+    return rare

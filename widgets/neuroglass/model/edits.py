@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
 
 import torch
@@ -85,7 +86,7 @@ class Edit(Protocol):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class _Where:
+class _Edit:
     """Where an edit acts: common to all four.
 
     Attributes:
@@ -103,9 +104,13 @@ class _Where:
     features: Sequence[int] | None = None
     pairs: Sequence[tuple[int, int]] | None = None
 
+    def bind(self, model: LiveModel, extent: Extent) -> Sequence[BoundEdit]:
+        """See ``Edit``."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True, eq=False)
-class Add(_Where):
+class Add(_Edit):
     """Add ``strength`` times a vector at a site, or times a feature's own direction.
 
     Args:
@@ -142,7 +147,7 @@ class Add(_Where):
 
 
 @dataclass(frozen=True, eq=False)
-class Scale(_Where):
+class Scale(_Edit):
     """Multiply what is there by ``factor``: a site's values, or a feature's part of them."""
 
     target: Target
@@ -155,7 +160,7 @@ class Scale(_Where):
 
 
 @dataclass(frozen=True, eq=False)
-class Clamp(_Where):
+class Clamp(_Edit):
     """Set values: a feature's, or those of some coordinates, heads or pairs of a site.
 
     Of a feature, the site changes by (value - what it was) times the feature's direction, and
@@ -187,7 +192,7 @@ class Clamp(_Where):
 
 
 @dataclass(frozen=True, eq=False)
-class Ablate(_Where):
+class Ablate(_Edit):
     """Take away what a site, head, pair, neuron or feature says.
 
     Args:
@@ -353,8 +358,16 @@ class _FeatureLens:
         return self.feature.activations(_flat(self.reads, x))
 
     def write(self, x: torch.Tensor, old: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
-        change = (new - old).to(x.dtype).unsqueeze(-1) * self.feature.direction.to(x)
-        return x + change.view_as(x)
+        basis = self.feature.basis
+        if isinstance(basis, NeuronBasis):  # a coordinate is set as it is, not by a difference
+            out = x.clone()
+            out[..., self.feature.index] = new.to(x.dtype)
+            return out
+        # not in 16 bits, where a small value after a large one would not survive
+        wide = torch.promote_types(x.dtype, torch.float32)
+        direction = self.feature.direction.to(x.device, wide)
+        change = (new.to(wide) - old.to(wide)).unsqueeze(-1) * direction
+        return (x.to(wide) + change.view_as(x)).to(x.dtype)
 
     def fit(self, what: str, given: torch.Tensor) -> torch.Tensor:
         if given.ndim:
@@ -376,7 +389,7 @@ def _flat(site: Site, x: torch.Tensor) -> torch.Tensor:
     return x.flatten(2) if site.name in PER_HEAD else x
 
 
-def _lens(edit: _Where, target: Target, model: LiveModel) -> _Lens:
+def _lens(edit: _Edit, target: Target, model: LiveModel) -> _Lens:
     if isinstance(target, str) and "/" in target:
         target = model.feature(target)
     if isinstance(target, Feature | Head):
@@ -467,7 +480,7 @@ class _Spans:
         return positions >= 0 if mask is None else mask & (positions >= 0)
 
 
-def _spans(edit: _Where, extent: Extent) -> _Spans:
+def _spans(edit: _Edit, extent: Extent) -> _Spans:
     given = edit.positions
     pairs = None
     if edit.pairs is not None:
@@ -568,7 +581,7 @@ def _finite(what: str, value: torch.Tensor) -> None:
 
 
 def _number(what: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, Real):
         raise InputError(f"The {what} of an edit is a number, not {_short(value)}.")
     _finite(what, torch.tensor(float(value)))
     return float(value)
@@ -592,10 +605,10 @@ def _integers(what: str, value: object) -> list[int]:
         value = value.tolist()
     several = isinstance(value, Iterable) and not isinstance(value, str)
     found = list(cast("Iterable[object]", value)) if several else [value]
-    wrong = [v for v in found if isinstance(v, bool) or not isinstance(v, int)]
+    wrong = [v for v in found if isinstance(v, bool) or not isinstance(v, Integral)]
     if wrong:
         raise InputError(f"{what} must be whole numbers, not {_short(wrong[0])}.")
-    return cast("list[int]", found)
+    return [int(cast("int", v)) for v in found]
 
 
 def _short(value: object) -> str:
@@ -662,6 +675,12 @@ def bind(edits: Iterable[Edit], model: LiveModel, extent: Extent) -> list[BoundE
                 "Edits are made with ng.Add, ng.Scale, ng.Clamp and ng.Ablate.",
             )
         steps += edit.bind(model, extent)
+    for step in steps:
+        if step.reads.order > step.writes.order:
+            raise InputError(
+                f"An edit reads {step.reads} to write {step.writes}, which comes before it.",
+                "Write at the same site or a later one.",
+            )
     ours = [s for s in steps if isinstance(s, _Bound) and s.sets]
     for i, one in enumerate(ours):
         for other in ours[:i]:

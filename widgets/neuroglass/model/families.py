@@ -151,6 +151,14 @@ FAMILIES = (
     _GEMMA,
     replace(
         _GEMMA,
+        name="Gemma 3, multimodal",
+        model_types=("gemma3",),
+        blocks="model.language_model.layers",
+        embed="model.language_model.embed_tokens",
+        norm="model.language_model.norm",
+    ),
+    replace(
+        _GEMMA,
         name="OLMo 2",
         model_types=("olmo2",),
         taps={**_GEMMA.taps, "resid_mid": Tap("mlp", "input")},
@@ -249,8 +257,8 @@ def verify(
             raise ModelLoadError(
                 f"This {hf.config.model_type} model does not obey {text}{where} "
                 f"(relative error {error:.2g}, allowed {bound:g}).",
-                "Its architecture differs from the family's table: sites would be wrong, "
-                "so it is not opened.",
+                "Its sites are not where they were looked for: they would be wrong, so it is "
+                "not opened.",
             )
 
     layers = len(list(hf.get_submodule(family.blocks).children()))

@@ -13,6 +13,7 @@ import queue
 import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -80,6 +81,8 @@ class Settings:
             raise InputError(f"top_p is {self.top_p!r}.", "Give a number above 0 and up to 1.")
         if self.seed is not None:
             whole_number("seed", self.seed, 0)
+            if self.seed >= 2**63:
+                raise InputError(f"The seed is {self.seed}.", "Give one below 2**63.")
         if not all(isinstance(s, str) and s for s in self.stop):
             raise InputError("stop has an empty string or something else in it.", "Give texts.")
 
@@ -90,12 +93,12 @@ def whole_number(what: str, value: object, least: int) -> None:
     Raises:
         InputError: names it.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise InputError(f"{what} is {value!r}.", f"Give a whole number, {least} or more.")
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 class Generation:
@@ -175,7 +178,14 @@ class Generation:
         Raises:
             Exception: whatever went wrong in the model.
         """
-        for _ in self:
+        try:
+            # one wake-up at the end, not one a token
+            with contextlib.suppress(Cancelled):
+                self._job.result()
+        finally:
+            while not self._arriving.empty():
+                self.steps.append(self._arriving.get())
+        for _ in self:  # an error of the model, or that it was cancelled
             pass
         return self
 
@@ -239,7 +249,7 @@ def _write(
             [s for s in sites if s.name != "logits"],
             at=at,
             edits=bound,
-            check=job.check,
+            check=job.check if tokens.shape[1] > 1 else None,  # else between tokens
         )
         options: dict[str, Any] = {}
         if padding:  # without, a mask that masks nothing would only make the pass slower
@@ -252,14 +262,14 @@ def _write(
             logits = hooks.at(Site("logits"), out.logits, keep=Site("logits") in sites)
         cache = out.past_key_values
         last = logits[:, -1].float().cpu()
-        if not bool((last.max(-1).values < torch.inf).all()):  # a NaN is not below either
+        if not bool((last.amax(-1) < torch.inf).all()):  # a NaN is not below either
             raise InputError(
                 f"The logits after {index} new tokens are NaN or infinite.",
                 "An edit has driven the model out of the numbers: make it weaker.",
             )
-        log_p = last.log_softmax(-1)
         chosen = choose(last)
-        entropy = -(log_p.exp() * log_p.clamp_min(-1e4)).sum(-1)
+        log_p = last.log_softmax(-1)
+        entropy = -torch.linalg.vecdot(last.softmax(-1), log_p.clamp_min(-1e4))
         before = ended.clone()
         for row, token in enumerate(chosen.tolist()):
             if not before[row]:

@@ -44,7 +44,8 @@ class Hooks:
         norms_at: layer whose incoming residual norm is kept in ``self.norms``, float32
             [batch, tokens] (for the massive-activation mask); None keeps none.
         stop: leave the pass when all of this has been seen.
-        check: called before every layer; raises to abort the pass (a cancelled job).
+        check: called before every layer; raises to abort the pass (a cancelled job). None: the
+            pass is too short to look.
         graph: let autograd follow the pass from its first site on; ``self.raw`` then holds the
             tensors to differentiate by.
         frozen_norm: the final norm, its scale to be taken as a constant by autograd.
@@ -60,7 +61,7 @@ class Hooks:
         edits: Sequence[BoundEdit] = (),
         norms_at: int | None = None,
         stop: bool = False,
-        check: Callable[[], None] = lambda: None,
+        check: Callable[[], None] | None = None,
         graph: bool = False,
         frozen_norm: Norm | None = None,
     ) -> None:
@@ -107,8 +108,9 @@ class Hooks:
 
     def _attach(self) -> None:
         hf, family = self._hf, self._family
-        for block in hf.get_submodule(family.blocks).children():
-            self._on(block.register_forward_pre_hook(self._on_block))
+        if self._check is not None:
+            for block in hf.get_submodule(family.blocks).children():
+                self._on(block.register_forward_pre_hook(self._on_block))
         if self._norms_at is not None:
             self._listen(family.block(hf, self._norms_at), "input", self._keep_norms)
         # in the order of the pass: sites that share a module see each other's edits
@@ -160,6 +162,7 @@ class Hooks:
     # -- what happens at a module --------------------------------------------------------------
 
     def _on_block(self, *_: object) -> None:
+        assert self._check is not None
         self._check()
 
     def _keep_norms(self, x: torch.Tensor) -> torch.Tensor:

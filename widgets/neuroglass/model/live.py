@@ -89,7 +89,7 @@ class LiveModel(Anatomy):
         sites: Iterable[str | Site] = (),
         edits: Sequence[Edit] = (),
         logits: bool = True,
-        n_prompt: int | None = None,
+        n_prompt: int | Sequence[int] | None = None,
         prepend_bos: bool | None = None,
     ) -> Run:
         """Run the model and keep what was asked for.
@@ -102,8 +102,8 @@ class LiveModel(Anatomy):
             edits: ``Add``, ``Scale``, ``Clamp``, ``Ablate``, applied in this order, after those of
                 ``edit``.
             logits: False stops the pass right after the last site, which saves the rest of it.
-            n_prompt: how many tokens of each row are the prompt, for edits that tell it from what
-                was generated; None: all of them.
+            n_prompt: how many tokens are the prompt, for edits that tell it from what was
+                generated: one number, or one per row; None: all of them.
             prepend_bos: None does as the tokenizer does; True and False overrule it.
 
         Returns:
@@ -129,7 +129,7 @@ class LiveModel(Anatomy):
         sites: Iterable[str | Site] = (),
         edits: Sequence[Edit] = (),
         logits: bool = True,
-        n_prompt: int | None = None,
+        n_prompt: int | Sequence[int] | None = None,
         prepend_bos: bool | None = None,
         priority: Priority = Priority.INTERACTIVE,
         key: Hashable = None,
@@ -163,7 +163,7 @@ class LiveModel(Anatomy):
         *,
         edits: Sequence[Edit] = (),
         logits: bool = True,
-        n_prompt: int | None = None,
+        n_prompt: int | Sequence[int] | None = None,
         prepend_bos: bool | None = None,
     ) -> Generator[None, None, Run]:
         """A run as steps, for a larger job on this model's thread: ``yield from`` it there."""
@@ -186,11 +186,9 @@ class LiveModel(Anatomy):
         *,
         edits: Sequence[Edit],
         logits: bool,
-        n_prompt: int | None,
+        n_prompt: int | Sequence[int] | None,
         prepend_bos: bool | None,
     ) -> Generator[None, None, Run]:
-        if n_prompt is not None:
-            whole_number("n_prompt", n_prompt, 0)
         tokens, mask = self.tokenize(prompt, prepend_bos=prepend_bos)
         yield
         with torch.no_grad():
@@ -232,7 +230,7 @@ class LiveModel(Anatomy):
         *,
         edits: Sequence[Edit] = (),
         logits: bool = True,
-        n_prompt: int | None = None,
+        n_prompt: int | Sequence[int] | None = None,
         check: Callable[[], None],
         graph: bool = False,
         frozen_norm: Norm | None = None,
@@ -243,7 +241,14 @@ class LiveModel(Anatomy):
         deepest = max((s.layer or 0 for s in inside), default=0)
         norms_at = self.n_layers // 2 if logits else min(self.n_layers // 2, deepest)
         lengths = mask.sum(1)
-        prompt = lengths if n_prompt is None else lengths.clamp_max(n_prompt)
+        prompt = lengths
+        if n_prompt is not None:
+            given = list(n_prompt) if isinstance(n_prompt, Sequence) else [n_prompt] * len(lengths)
+            for number in given:
+                whole_number("n_prompt", number, 0)
+            if len(given) != len(lengths):
+                raise InputError(f"n_prompt has {len(given)} numbers for {len(lengths)} rows.")
+            prompt = lengths.minimum(torch.tensor(given))
         bound = bind(edits, self, Extent(prompt.tolist(), lengths.tolist()))
         tokens, mask = tokens.to(self.hf.device), mask.to(self.hf.device)
         hooks = Hooks(
@@ -311,6 +316,7 @@ class LiveModel(Anatomy):
     def current_edits(self) -> list[Edit]:
         """Edits of the ``edit`` blocks that are open now, outer first."""
         with self._lock:
+            self._editing = [ref for ref in self._editing if ref() is not None]
             open_now = [ref() for ref in self._editing]
         return [e for editing in open_now if editing is not None for e in editing.edits]
 
@@ -402,7 +408,7 @@ class LiveModel(Anatomy):
         sites: Iterable[str | Site],
         edits: Sequence[Edit] = (),
         freeze_norm: bool = False,
-        n_prompt: int | None = None,
+        n_prompt: int | Sequence[int] | None = None,
         prepend_bos: bool | None = None,
     ) -> Gradients:
         """How a number worked out from a run changes with what is at some sites.
@@ -427,8 +433,6 @@ class LiveModel(Anatomy):
                 f"The objective is {objective!r}, which can't be called.",
                 "Give ng.Logit, ng.LogitDifference or a function of a run.",
             )
-        if n_prompt is not None:
-            whole_number("n_prompt", n_prompt, 0)
         norm = self.final_norm if freeze_norm else None
         if freeze_norm and norm is None:
             raise InputError(f"{self.name} has no final norm to freeze.")
@@ -544,7 +548,8 @@ class LiveModel(Anatomy):
         Args:
             direction: float [d_model], or a feature or its id.
             fold_norm: False leaves the final norm's gain and centring out.
-            rare: False leaves special and untrained tokens out of the lists; ``values`` has them.
+            rare: False leaves special tokens, ids that the tokenizer lacks and pieces of characters
+                out of the lists; ``values`` has them.
 
         Raises:
             InputError: wrong width, NaN.
@@ -558,7 +563,7 @@ class LiveModel(Anatomy):
 
     @cached_property
     def rare_tokens(self) -> torch.Tensor:
-        """Special and untrained tokens, bool [vocabulary]; see ``directions.rare_tokens``."""
+        """Tokens that clutter lists, bool [vocabulary]; see ``directions.rare_tokens``."""
         return directions.rare_tokens(self)
 
     # -- life --------------------------------------------------------------------------------

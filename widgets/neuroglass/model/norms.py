@@ -53,7 +53,8 @@ class Norm:
                 y = self.module(x.to(next(self.module.parameters(), self.gain).dtype))
             base = self.gain * self.centre(x.float())
             told = ((y.float() - self.bias) * base).sum(-1, keepdim=True)
-            s: torch.Tensor = told / base.square().sum(-1, keepdim=True)
+            # a zero vector (a padding token's embedding) tells nothing, and needs no scale
+            s: torch.Tensor = told / base.square().sum(-1, keepdim=True).clamp_min(1e-30)
             return s
 
     def linear(self, x: torch.Tensor, scale: torch.Tensor | float = 1.0) -> torch.Tensor:
