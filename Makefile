@@ -19,7 +19,7 @@ unexport PYTHONHOME
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-matrix bench gallery lint clean distclean .python .demo-env .test-env .matrix-env .js
+.PHONY: help demo test test-matrix bench families gallery lint clean distclean .python .demo-env .test-env .matrix-env .js
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ bench: .test-env ## every benchmark in tests/benchmarks
 	  [ -e "$$file" ] || { echo "no benchmarks yet"; break; }; \
 	  echo "== $$file"; $(LIMIT) 3600 $(PY) -m tests.benchmarks.$$(basename "$$file" .py) || exit 1; \
 	done
+
+families: .test-env ## every model family against everything the live model does
+	@$(LIMIT) 1800 $(PY) -m tests.families
 
 gallery: .test-env ## every view in every state on one page
 	@$(PREPARE) bundle

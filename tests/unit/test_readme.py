@@ -22,12 +22,13 @@ def test_every_public_name_is_in_the_readme_and_exists() -> None:
 
 
 @pytest.mark.model
-def test_the_five_lines_run() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+def test_its_code_runs(capsys: pytest.CaptureFixture[str]) -> None:
     scope: dict[str, object] = {}
-    exec(code, scope)
+    for code in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
+        exec(code, scope)
     assert isinstance(scope["heatmap"], ng.LiveTokenHeatmap)
     assert isinstance(scope["run"], ng.Run)
+    assert capsys.readouterr().out.startswith(" Rome")  # as its comment says
     scope["model"].close()  # type: ignore[attr-defined]
 
 

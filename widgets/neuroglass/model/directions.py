@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from neuroglass.model.live import LiveModel
+
+
+_PART = 16_384  # tokens
 
 
 @dataclass(frozen=True)
@@ -123,8 +126,9 @@ def unembed(
     x = direction.detach().float()
     if fold_norm and model.final_norm is not None:
         x = model.final_norm.linear(x)
-    head: Any = model.hf.get_output_embeddings()
-    values = x @ matrix(cast("torch.nn.Module", head)).detach().float()
+    columns = matrix(cast("torch.nn.Module", model.hf.get_output_embeddings())).detach()
+    # in parts: a whole W_U in float32 may be gigabytes
+    values = torch.cat([x @ part.float() for part in columns.split(_PART, dim=1)])
     kept = torch.ones_like(values, dtype=torch.bool) if rare else ~model.rare_tokens
     return LogitEffect(model, values.cpu(), kept.cpu())
 

@@ -235,7 +235,6 @@ def _write(
     lengths = mask.sum(1)
     n_rows = len(prompt)
     choose = _chooser(settings, n_rows)
-    ends = torch.tensor(sorted(model.end_tokens), dtype=torch.int64)
     ended = torch.zeros(n_rows, dtype=torch.bool)
     written: list[list[int]] = [[] for _ in prompt]
     padding = not bool(mask.all())
@@ -274,8 +273,8 @@ def _write(
         for row, token in enumerate(chosen.tolist()):
             if not before[row]:
                 written[row].append(token)
-        ended |= torch.isin(chosen, ends) | torch.tensor(
-            [_stopped(model, w, settings.stop) for w in written]
+        ended |= torch.tensor(
+            [w[-1] in model.end_tokens or _stopped(model, w, settings.stop) for w in written]
         )
         shown = chosen.masked_fill(before, -1)
         send(
