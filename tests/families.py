@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -289,11 +289,15 @@ CHECKS: dict[str, Callable[[ng.LiveModel], None]] = {
 }
 
 
+def row(kind: str, cells: Iterable[str]) -> str:
+    return f"{kind:<20}" + "".join(f"{c:>{len(n) + 2}}" for n, c in zip(CHECKS, cells, strict=True))
+
+
 def main() -> int:
     """Print the matrix; 1 if a cell is not green."""
     good = True
     torch.set_num_threads(1)  # models this small only wait for a second one
-    print(f"{'family':<22}" + "".join(f"{c:>11}" for c in CHECKS))
+    print(row("family", CHECKS))
     for kind in TINY:
         model = ng.load(tiny(kind))
         cells, wrong = [], []
@@ -307,7 +311,7 @@ def main() -> int:
                 cells.append("ok")
         model.close()
         good &= not wrong
-        print("\n".join([f"{kind:<22}" + "".join(f"{c:>11}" for c in cells), *wrong]), flush=True)
+        print("\n".join([row(kind, cells), *wrong]), flush=True)
     return 0 if good else 1
 
 

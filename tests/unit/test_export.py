@@ -24,14 +24,14 @@ def notebook(tmp_path: Path) -> Path:
             "text/plain": "TokenHeatmap",
         },
     )
-    stream = nbformat.v4.new_output("stream", text="<b>not bold</b>")
+    stream, more = (nbformat.v4.new_output("stream", text=t) for t in ("<b>not ", "bold</b>"))
     view = {"application/vnd.jupyter.widget-view+json": {"model_id": "box"}}
     box = nbformat.v4.new_output("display_data", view)
     error = nbformat.v4.new_output("error", ename="ValueError", evalue="<i>x</i>")
     book = nbformat.v4.new_notebook(
         cells=[
             nbformat.v4.new_markdown_cell("# A *title*"),
-            nbformat.v4.new_code_cell("1 < 2", outputs=[stream, widget, error, box]),
+            nbformat.v4.new_code_cell("1 < 2", outputs=[stream, more, widget, error, box]),
         ]
     )
     data = base64.b64encode(b"\x01\x02").decode()
@@ -54,7 +54,7 @@ def notebook(tmp_path: Path) -> Path:
 def test_a_notebook_becomes_one_page_with_its_widgets(notebook: Path) -> None:
     page = export_notebook(notebook).read_text()
     assert "<em>title</em>" in page
-    assert "&lt;b&gt;not bold" in page
+    assert "&lt;b&gt;not bold&lt;/b&gt;" in page  # printed in two pieces, one text
     assert "ValueError: &lt;i&gt;" in page
     data = json.loads(page.split('id="ng-page">')[1].split("</script>")[0])
     assert data["models"]["m1"]["buffers"] == [{"path": ["x", "data"], "data": "AQI="}]

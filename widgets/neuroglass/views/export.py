@@ -180,6 +180,7 @@ def export_notebook(notebook: str | Path, out: str | Path | None = None) -> Path
     try:
         import nbformat
         from nbconvert.filters import highlight, markdown
+        from nbconvert.preprocessors import CoalesceStreamsPreprocessor
     except ImportError as error:
         raise MissingExtraError(
             "Exporting a notebook needs nbconvert.", "pip install 'neuroglass[export]'"
@@ -192,6 +193,8 @@ def export_notebook(notebook: str | Path, out: str | Path | None = None) -> Path
     except Exception as error:
         raise InputError(f"{source.name} is not a notebook: {error}") from error
     states = book.metadata.get("widgets", {}).get(_STATE, {}).get("state", {})
+    # text that was printed piece by piece is one text
+    book, _ = CoalesceStreamsPreprocessor().preprocess(book, {})
     page = Page()
     to_code = highlight.Highlight2HTML(pygments_lexer="ipython3")
     body = []
