@@ -1,0 +1,1 @@
+"""Recipes: how what neuroglass ships or shows was made, each one a command that makes it again."""
