@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from neuroglass.model.run import Run
     from neuroglass.model.sites import Site
     from neuroglass.model.worker import Cancelled, Priority
+    from neuroglass.model.zoo import zoo_texts
     from neuroglass.views.export import export_notebook
     from neuroglass.views.heatmap import TokenHeatmap
     from neuroglass.views.link import link
@@ -66,6 +67,7 @@ _WHERE = {
     "heatmap": "views.live_heatmap",
     "link": "views.link",
     "load": "model.load",
+    "zoo_texts": "model.zoo",
 }
 
 __all__ = [
@@ -99,6 +101,7 @@ __all__ = [
     "heatmap",
     "link",
     "load",
+    "zoo_texts",
 ]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from neuroglass.model import smollm2
+from neuroglass.model import smollm2, zoo
 from neuroglass.model.errors import InputError, ModelLoadError, nearest
 from neuroglass.model.families import family_of
 from neuroglass.model.live import LiveModel
@@ -84,6 +84,8 @@ def load(
     place = _check_device(device)
     where, name, source = _locate(model)
     hf, own_tokenizer = _read(where, name, kind)
+    if name.startswith(zoo.PREFIX) and name.endswith(zoo.SHUFFLED):
+        zoo.shuffle_weights(hf)
     return _open(
         hf.to(place),  # type: ignore[arg-type]
         tokenizer or own_tokenizer,
@@ -147,6 +149,8 @@ def _check_device(device: str) -> torch.device:
 
 def _locate(model: str | Path | None) -> tuple[str, str, str]:
     """What to hand to from_pretrained, a short name, and where the weights come from."""
+    if str(model).startswith(zoo.PREFIX):
+        return str(zoo.locate(str(model))), str(model), "the zoo"
     if model is None or str(model) == "smollm2":
         if (gguf := smollm2.packaged()) is not None:
             folder = smollm2.converted(gguf)

@@ -37,14 +37,14 @@ class Recipe:
 
     activation: str = "relu"
     seed: int = 0
-    tokens: int = 150_000_000
+    tokens: int = 120_000_000
     context: int = 256
-    rows: int = 32  # windows in a batch
+    rows: int = 16  # windows in a batch
     heads: int = 4
     d_model: int = 128
     d_mlp: int = 512
     lr: float = 2e-3
-    warmup: float = 0.01
+    warmup: float = 0.005
     decay: float = 0.25
     weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.98)
@@ -94,6 +94,26 @@ def build(recipe: Recipe, vocabulary: int) -> GPT2LMHeadModel:
             use_cache=True,
         )
     )
+
+
+def trained(recipe: Recipe, corpus: Tokens, vocabulary: int, out: Path) -> GPT2LMHeadModel:
+    """The model that `train` left in `out`.
+
+    Raises:
+        InputError: the folder holds no finished run of this recipe.
+    """
+    hf = build(recipe, vocabulary)
+    done = _resume(out / CHECKPOINT, hf, optimiser(hf, recipe), _mark(recipe, vocabulary, corpus))
+    if done < recipe.steps:
+        raise InputError(
+            f"{str(out)!r} is trained for {done:,} of {recipe.steps:,} steps.", "Train on, first."
+        )
+    return hf
+
+
+def _mark(recipe: Recipe, vocabulary: int, corpus: Tokens) -> str:
+    """What a checkpoint must agree with to be gone on with."""
+    return json.dumps({**asdict(recipe), "vocabulary": vocabulary, "corpus": corpus.mark})
 
 
 def loss_of(hf: GPT2LMHeadModel, windows: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -156,7 +176,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     hf = build(recipe, vocabulary)
     adam = optimiser(hf, recipe)
-    mark = json.dumps({**asdict(recipe), "vocabulary": vocabulary, "corpus": corpus.mark})
+    mark = _mark(recipe, vocabulary, corpus)
     done = _resume(out / CHECKPOINT, hf, adam, mark)
     _cut_log(out / LOG, done)
     dtype: torch.dtype = getattr(torch, recipe.dtype)
@@ -219,18 +239,21 @@ def evaluate(hf: GPT2LMHeadModel, corpus: Tokens, *, every: int = 1) -> dict[str
     """Loss in nats/token on each category's held-out documents, and over all of them (``all``).
 
     Documents stand one after another, as in training, in windows of the model's context; `every`
-    n-th window is read. Everything is float32.
+    n-th window is read. Everything is float32. A category with less than a window is left out.
     """
     context = hf.config.n_positions
     sums: dict[str, tuple[float, int]] = {}
     for name, ids in held_out_streams(corpus).items():
+        if len(ids) <= context:
+            continue  # a toy corpus: not one window
         at = np.arange(0, len(ids) - context, context * every)[:, None] + np.arange(context + 1)
         windows = torch.from_numpy(ids[at].astype(np.int64))
         with torch.no_grad():
             total = sum(float(loss_of(hf, w, torch.float32)) * len(w) for w in windows.split(32))
         sums[name] = total, len(windows)
-    whole = sum(t for t, _ in sums.values()) / sum(n for _, n in sums.values())
-    return {**{c: round(t / n, 5) for c, (t, n) in sums.items()}, "all": round(whole, 5)}
+    totals, windows_read = (sum(column) for column in zip(*sums.values(), strict=True))
+    sums["all"] = totals, windows_read
+    return {category: round(total / n, 5) for category, (total, n) in sums.items()}
 
 
 def _save(file: Path, hf: GPT2LMHeadModel, adam: torch.optim.AdamW, done: int, mark: str) -> None:
@@ -242,7 +265,7 @@ def _save(file: Path, hf: GPT2LMHeadModel, adam: torch.optim.AdamW, done: int, m
         tensors |= {f"{key}.{n}": value for key, value in adam.state[p].items()}
     scratch = file.with_suffix(".part")
     try:
-        save_file(tensors, scratch, metadata={"recipe": mark, "done": str(done)})
+        save_file(tensors, scratch, metadata={"run": json.dumps([mark, done])})
         with scratch.open("rb") as written:
             os.fsync(written.fileno())
     except OSError:
@@ -258,9 +281,9 @@ def _resume(file: Path, hf: GPT2LMHeadModel, adam: torch.optim.AdamW, mark: str)
     if not file.is_file():
         return 0
     with safe_open(file, "pt") as kept, torch.no_grad():
-        about = kept.metadata()
-        if about["recipe"] != mark:
-            have, want = json.loads(about["recipe"]), json.loads(mark)
+        recipe, done = json.loads(kept.metadata()["run"])
+        if recipe != mark:
+            have, want = json.loads(recipe), json.loads(mark)
             other = [k for k in want if have.get(k) != want[k]]
             raise InputError(
                 f"{str(file)!r} is a run with another {', '.join(other)}.",
@@ -271,7 +294,7 @@ def _resume(file: Path, hf: GPT2LMHeadModel, adam: torch.optim.AdamW, mark: str)
             adam.state[p] = {
                 key: kept.get_tensor(f"{key}.{n}") for key in ("step", "exp_avg", "exp_avg_sq")
             }
-    return int(about["done"])
+    return int(done)
 
 
 def _cut_log(file: Path, done: int) -> None:

@@ -1,7 +1,7 @@
 """Unigram, bigram and trigram language models of token ids: what a trained model must beat.
 
 Interpolated absolute discounting (Ney, Essen and Kneser 1994): of every n-gram's count 0.75 is
-taken, and what was taken is spread as the shorter context says. The unigram adds one to every count.
+taken, and spread as the shorter context says. The unigram adds one to every count.
 """
 
 from __future__ import annotations
