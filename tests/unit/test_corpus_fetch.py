@@ -170,7 +170,7 @@ def test_a_failed_download_quotes_the_clients_last_lines(
     client(
         "apt-get",
         "open('quips_1.0_all.deb', 'w').write('half')\n"
-        "print(*(f'line {i}' for i in range(20)), sep=chr(10))\n"
+        "print(*(f'line {i}' for i in range(20)), sep=chr(10), flush=True)\n"
         "print('E: Unable to locate package', sys.argv[2], file=sys.stderr)\nsys.exit(100)",
     )
     with pytest.raises(CorpusError) as caught:

@@ -47,7 +47,13 @@ class Basis(Protocol):
         """Values of some features: [..., width of the read site] -> [..., features]."""
 
     def direction(self, feature: int) -> torch.Tensor:
-        """What one unit of a feature writes: [width of the write site]."""
+        """What one unit of a feature writes, before `scale`: [width of the write site]."""
+
+    def scale(self, x: torch.Tensor) -> torch.Tensor:
+        """What `direction` is multiplied by at each token: [..., width of the read site] -> [...].
+
+        One everywhere, except for dictionaries that normalise their input.
+        """
 
 
 @dataclass(frozen=True)
@@ -135,6 +141,9 @@ class NeuronBasis:
         out[feature] = 1
         return out
 
+    def scale(self, x: torch.Tensor) -> torch.Tensor:
+        return x.new_ones(x.shape[:-1])
+
 
 @dataclass(frozen=True)
 class Directions:
@@ -193,6 +202,9 @@ class Directions:
 
     def direction(self, feature: int) -> torch.Tensor:
         return self.vectors[feature]
+
+    def scale(self, x: torch.Tensor) -> torch.Tensor:
+        return x.new_ones(x.shape[:-1])
 
     def __getitem__(self, index: int) -> Feature:
         return feature_of(self, index)

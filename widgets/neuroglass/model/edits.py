@@ -384,6 +384,13 @@ class _FeatureLens:
 _Lens: TypeAlias = _SiteLens | _FeatureLens
 
 
+def _with_scale(basis: Basis, features: Sequence[int], x: torch.Tensor) -> torch.Tensor:
+    """Values of some features, then the scale of their directions: [batch, tokens, n + 1]."""
+    x = _flat(basis.read_site, x)
+    f = basis.activations(x, features)
+    return torch.cat([f, basis.scale(x).to(f.dtype).unsqueeze(-1)], -1)
+
+
 def _flat(site: Site, x: torch.Tensor) -> torch.Tensor:
     """[batch, tokens, width], heads side by side."""
     return x.flatten(2) if site.name in PER_HEAD else x
@@ -636,9 +643,14 @@ class _Bound:
         return self.lens.writes
 
     def read(self, x: torch.Tensor) -> torch.Tensor:
+        if isinstance(self.lens, _FeatureLens):
+            return _with_scale(self.lens.feature.basis, [self.lens.feature.index], x)
         return self.lens.read(x)
 
     def write(self, x: torch.Tensor, values: torch.Tensor, at: At) -> torch.Tensor:
+        scale = None
+        if isinstance(self.lens, _FeatureLens):
+            values, scale = values.unbind(-1)
         if self.writes.name == "pattern":
             columns = at.last(x.shape[3])
             rows = at.last(x.shape[2])
@@ -658,6 +670,8 @@ class _Bound:
                 mask = mask.view(*mask.shape, *[1] * (values.ndim - 2))
         if mask is not None:
             new = torch.where(mask, new, values)
+        if scale is not None:
+            values, new = values * scale, new * scale
         return self.lens.write(x, values, new)
 
 
@@ -709,11 +723,11 @@ class _Together:
 
     def read(self, x: torch.Tensor) -> torch.Tensor:
         features = [cast("_FeatureLens", s.lens).feature.index for s in self.steps]
-        return self.basis.activations(_flat(self.reads, x), features)
+        return _with_scale(self.basis, features, x)
 
     def write(self, x: torch.Tensor, values: torch.Tensor, at: At) -> torch.Tensor:
         for i, step in enumerate(self.steps):
-            x = step.write(x, values[..., i], at)
+            x = step.write(x, values[..., [i, -1]], at)
         return x
 
 

@@ -142,7 +142,7 @@ def optimiser(hf: GPT2LMHeadModel, recipe: Recipe) -> torch.optim.AdamW:
 
 CHECKPOINT = "checkpoint.safetensors"
 LOG = "log.jsonl"
-CHECK_EVERY = 64  # steps between looks at the loss: a look waits for nothing, a NaN is caught early
+CHECK_EVERY = 16  # steps between looks at the loss: a look waits for nothing, a NaN is caught early
 
 
 def train(
