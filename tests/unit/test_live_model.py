@@ -321,3 +321,37 @@ def test_a_closed_model_says_so(load_tiny: Load) -> None:
 def test_sites_are_values() -> None:
     assert Site("neurons", 3) == Site("neurons", 3)
     assert str(Site("embed")) == "embed"
+
+
+def test_a_long_text_becomes_windows_that_are_led_as_the_tokenizer_leads(
+    smollm2: LiveModel,
+) -> None:
+    prompts = smollm2.prompts
+    text = "The quick brown fox jumps over the lazy dog. " * 20
+    ids = smollm2.tokenize(text)[0][0].tolist()
+    rows = prompts.windows(text, 16)
+    assert [t for row in rows for t in row] == ids
+    assert {len(row) for row in rows[:-1]} == {16}
+    bos = smollm2.tokenizer.bos_token_id  # type: ignore[union-attr]
+    led = prompts.windows(text, 16, prepend_bos=True)
+    assert all(row[0] == bos and len(row) <= 16 for row in led)
+    assert [t for row in led for t in row[1:]] == ids
+    assert prompts.windows("", 16) == []
+    with pytest.raises(InputError, match="no room for text"):
+        prompts.windows(text, 1, prepend_bos=True)
+
+
+def test_what_a_tokenizer_puts_first_leads_every_window(
+    load_tiny: Callable[..., LiveModel],
+) -> None:
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    made = Tokenizer(models.WordLevel({"<s>": 0, "a": 1, "b": 2}, "b"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 0)]
+    )
+    model = load_tiny("llama", PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>"))
+    assert model.prompts.windows("a b b a b", 3) == [[0, 1, 2], [0, 2, 1], [0, 2]]
+    assert model.prompts.windows("a b b", 3, prepend_bos=False) == [[1, 2, 2]]

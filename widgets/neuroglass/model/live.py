@@ -212,6 +212,13 @@ class LiveModel(Anatomy):
         """Run any work on this model's thread; see ``Worker.submit``."""
         return self._worker.submit(make, priority=priority, key=key)
 
+    def give_way(self) -> None:
+        """Wait while more urgent work than the background's is to be done on this model.
+
+        For long work on a thread of its own, between its steps: widgets go first.
+        """
+        self._worker.give_way()
+
     def tokenize(
         self, prompt: Prompt, *, prepend_bos: bool | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:

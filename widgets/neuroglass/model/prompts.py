@@ -59,6 +59,41 @@ class Prompts:
             )
         return rows
 
+    def windows(
+        self, text: str, context: int, *, prepend_bos: bool | None = None
+    ) -> list[list[int]]:
+        """A text of any length as rows of at most `context` ids, each led as the tokenizer leads.
+
+        Args:
+            text: may be empty (no rows).
+            context: ids in a row, the leading ones counted.
+            prepend_bos: None leads every row with what the tokenizer puts first, if anything; True
+                and False overrule it.
+
+        Raises:
+            InputError: no tokenizer; a row has no room for text.
+        """
+        tokenizer = self.need_tokenizer()
+        ids: list[int] = tokenizer(whole_characters(text), add_special_tokens=False, verbose=False)[
+            "input_ids"
+        ]
+        lead = self.lead(prepend_bos)
+        room = min(context, self.context) - len(lead)
+        if room < 1:
+            raise InputError(f"A context of {context} tokens has no room for text.")
+        return [lead + ids[at : at + room] for at in range(0, len(ids), room)]
+
+    def lead(self, prepend_bos: bool | None = None) -> list[int]:
+        """The ids that stand before every text."""
+        tokenizer = self.need_tokenizer()
+        if prepend_bos is None:
+            plain = tokenizer("a", add_special_tokens=False)["input_ids"]
+            full: list[int] = tokenizer("a")["input_ids"]
+            return full[: full.index(plain[0])]
+        if prepend_bos and tokenizer.bos_token_id is None:
+            raise InputError("prepend_bos needs a tokenizer with a BOS token.")
+        return [int(tokenizer.bos_token_id)] if prepend_bos else []
+
     def _rows(self, prompt: Prompt) -> list[list[int]]:
         if isinstance(prompt, torch.Tensor):
             prompt = prompt.tolist()

@@ -217,6 +217,11 @@ class _Queue:
         self.thread: threading.Thread | None = None
         self.current: Job[Any] | None = None
 
+    def urgent(self, priority: Priority) -> bool:
+        """Whether a job more urgent than this waits or runs; the lock is held."""
+        jobs = [job for *_, job in self.heap[:1]] + [j for j in (self.current,) if j is not None]
+        return any(job.priority < priority for job in jobs)
+
     def loop(self) -> None:
         while True:
             with self.ready:
@@ -301,6 +306,18 @@ class Worker:
             older.superseded = True
             older.cancel()
         return job
+
+    def give_way(self, priority: Priority = Priority.BACKGROUND) -> None:
+        """Wait until no job more urgent than `priority` waits or runs.
+
+        For work on other threads that would take the processor from such jobs. It returns at once
+        on the worker's own thread.
+        """
+        if threading.current_thread() is self._queue.thread:
+            return
+        with self._queue.ready:
+            while not self._queue.closed and self._queue.urgent(priority):
+                self._queue.ready.wait(_SLICE / 10)
 
     def close(self) -> None:
         """End the thread; unfinished jobs end as cancelled."""

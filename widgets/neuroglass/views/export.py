@@ -82,13 +82,13 @@ pre { overflow: auto; white-space: pre-wrap; font: 13px/1.5 ui-monospace, monosp
 .out { padding: 6px 0 0 2px; overflow: auto; }
 .err { color: #a40000; }
 .anchor-link { display: none; }
-.out table.dataframe { border-collapse: collapse; border: 0; font-size: 13px; }
-.dataframe :is(td, th) { padding: 2px 10px; text-align: right; border: 0;
+.out table { border-collapse: collapse; border: 0; font-size: 13px; }
+.out table :is(td, th) { padding: 2px 10px; text-align: right; border: 0;
   border-bottom: 1px solid #dfe2e6; }
 @media (prefers-color-scheme: dark) {
   body { background: #111418; color: #e6e6e6; }
   .code { background: #1a1f26; border-color: #2c333d; }
-  .dataframe :is(td, th) { border-color: #2c333d; }
+  .out table :is(td, th) { border-color: #2c333d; }
   .err { color: #ff9a9a; }
 }
 """
