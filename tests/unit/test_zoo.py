@@ -12,7 +12,7 @@ from neuroglass import zoo
 from neuroglass.model.zoo import shuffle_weights
 from neuroglass.recipes.corpus import LIMITS
 from neuroglass.recipes.data import held_out
-from neuroglass.recipes.texts import PUBLIC, WRITTEN
+from neuroglass.recipes.texts import LONGEST, PUBLIC, WRITTEN
 from tests.unit.conftest import tiny
 
 
@@ -41,7 +41,10 @@ def test_every_text_names_a_free_source() -> None:
 def test_texts_that_are_whole_documents_are_held_out_ones() -> None:
     # what was cut is longer than half of the limit
     whole = [
-        t for c, some in ng.zoo_texts().items() for t in some if c not in WRITTEN and len(t) < 800
+        t
+        for c, some in ng.zoo_texts().items()
+        for t in some
+        if c not in WRITTEN and len(t) < LONGEST / 2
     ]
     assert len(whole) > 20
     assert all(held_out(text) for text in whole)
