@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from neuroglass.model.errors import NeuroglassError
-from neuroglass.model.worker import Cancelled, Job, Priority, Worker
+from neuroglass.model.worker import Cancelled, Job, Preempted, Priority, Worker
 
 
 @pytest.fixture
@@ -90,6 +90,48 @@ def test_an_interactive_job_runs_between_the_steps_of_a_background_job(worker: W
     worker.submit(lambda _: order.append("interactive")).result(5)
     slow.result(5)
     assert order == ["first step", "interactive", "second step"]
+
+
+def test_a_background_step_makes_room_in_its_middle_and_is_done_again(worker: Worker) -> None:
+    began, asked = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    def background(job: Job[str]) -> Generator[None, None, str]:
+        while True:
+            yield
+            try:
+                order.append("begins")
+                began.set()
+                asked.wait(10)
+                job.check(preempt=True)
+                order.append("ends")
+                return "done"
+            except Preempted:
+                continue
+
+    slow = worker.submit(background, priority=Priority.BACKGROUND)
+    began.wait(10)
+    quick = worker.submit(lambda _: order.append("urgent"))
+    asked.set()
+    quick.result(10)
+    assert slow.result(10) == "done"
+    assert order == ["begins", "urgent", "begins", "ends"]
+
+
+def test_work_inside_a_job_is_not_preempted(worker: Worker) -> None:
+    def outer(_: Job[str]) -> str:
+        return worker.submit(inner, priority=Priority.BACKGROUND).result(10)
+
+    def inner(job: Job[str]) -> str:
+        late = threading.Thread(target=lambda: waiting.append(worker.submit(lambda _: "urgent")))
+        late.start()
+        late.join(10)
+        job.check(preempt=True)
+        return "inner"
+
+    waiting: list[Any] = []
+    assert worker.submit(outer, priority=Priority.BACKGROUND).result(10) == "inner"
+    assert waiting[0].result(10) == "urgent"
 
 
 def test_of_waiting_jobs_with_one_key_only_the_newest_runs(worker: Worker) -> None:

@@ -12,7 +12,7 @@ import inspect
 import threading
 import weakref
 from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -33,7 +33,7 @@ from neuroglass.model.prompts import Prompt, Prompts, padded
 from neuroglass.model.run import MASSIVE_RATIO, Run
 from neuroglass.model.sites import ATTENTION, Site
 from neuroglass.model.tokens import Pieces
-from neuroglass.model.worker import Job, Priority, Worker
+from neuroglass.model.worker import Job, Preempted, Priority, Worker
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -190,17 +190,21 @@ class LiveModel(Anatomy):
         prepend_bos: bool | None,
     ) -> Generator[None, None, Run]:
         tokens, mask = self.tokenize(prompt, prepend_bos=prepend_bos)
-        yield
-        with torch.no_grad():
-            return self._forward(
-                tokens,
-                mask,
-                sites,
-                edits=edits,
-                logits=logits,
-                n_prompt=n_prompt,
-                check=job.check,
-            )[0]
+        while True:
+            yield
+            try:
+                with torch.no_grad():
+                    return self._forward(
+                        tokens,
+                        mask,
+                        sites,
+                        edits=edits,
+                        logits=logits,
+                        n_prompt=n_prompt,
+                        check=partial(job.check, preempt=True),
+                    )[0]
+            except Preempted:
+                continue  # a background pass can take seconds; a keystroke doesn't wait for it
 
     def work(
         self,

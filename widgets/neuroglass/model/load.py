@@ -104,6 +104,9 @@ def _open(
 ) -> LiveModel:
     """A live model, of a listed family or of what a probe finds; then a warning says what."""
     family = family_of(hf.config)
+    text = hf.config.get_text_config()
+    if getattr(text, "attn_logit_softcapping", None) and text._attn_implementation == "sdpa":
+        hf.set_attn_implementation("eager")  # older versions of transformers let sdpa drop the cap
     model = LiveModel(hf, tokenizer, family or probe(hf.eval()), **words)
     if family is None:
         missing = "".join(

@@ -49,6 +49,10 @@ class Cancelled(NeuroglassError):
         self.superseded = superseded
 
 
+class Preempted(Exception):
+    """More urgent work waits: a step that can be done again stops here (see ``Job.check``)."""
+
+
 class Job(Generic[T]):
     """A handle on submitted work. Made by ``Worker.submit`` only."""
 
@@ -58,9 +62,11 @@ class Job(Generic[T]):
         priority: Priority,
         key: Hashable,
         deliver: Callable[[Callable[[], None]], None],
+        outranked: Callable[[Priority], bool],
     ) -> None:
         self._make = make
         self._deliver = deliver
+        self._outranked = outranked
         self._steps: Generator[Any, None, T] | None = None
         self.priority = priority
         self.key = key
@@ -82,10 +88,17 @@ class Job(Generic[T]):
     def done(self) -> bool:
         return self._done.is_set()
 
-    def check(self) -> None:
-        """Stop the running step here if the job has been cancelled (raises ``Cancelled``)."""
+    def check(self, *, preempt: bool = False) -> None:
+        """Stop the running step here if the job has been cancelled (raises ``Cancelled``).
+
+        Args:
+            preempt: stop too if a more urgent job waits (raises ``Preempted``). For a long step
+                that loses little when it is done again: yield, then repeat it.
+        """
         if self._cancel.is_set():
             raise Cancelled(superseded=self.superseded)
+        if preempt and self._outranked(self.priority):
+            raise Preempted
 
     def cancel(self) -> None:
         """Ask the job to stop: at once if it waits, else at its next yield or ``check()``."""
@@ -222,6 +235,11 @@ class _Queue:
         jobs = [job for *_, job in self.heap[:1]] + [j for j in (self.current,) if j is not None]
         return any(job.priority < priority for job in jobs)
 
+    def outranked(self, priority: Priority) -> bool:
+        """Whether a job more urgent than this waits."""
+        with self.ready:
+            return any(job.priority < priority for *_, job in self.heap[:1])
+
     def loop(self) -> None:
         while True:
             with self.ready:
@@ -283,11 +301,13 @@ class Worker:
         Raises:
             NeuroglassError: the worker is closed.
         """
-        job: Job[T] = Job(make, priority, key, self._queue.deliver)
         if threading.current_thread() is self._queue.thread:
-            while not job._step():
+            # part of the job that runs: nothing can go before it
+            inner: Job[T] = Job(make, priority, key, self._queue.deliver, lambda _: False)
+            while not inner._step():
                 pass
-            return job
+            return inner
+        job: Job[T] = Job(make, priority, key, self._queue.deliver, self._queue.outranked)
         older: Job[Any] | None = None
         with self._queue.ready:
             if self._queue.closed:
