@@ -19,7 +19,7 @@ pytestmark = pytest.mark.model
 TEXT = "She painted the old boat turquoise and sailed across the grey sea to Norway."
 LIVE = f"""
 import neuroglass as ng
-model = ng.load()
+model = ng.load("smollm2")
 w = ng.heatmap(model, {TEXT!r}, site="neurons.24", features=[659])
 w
 """

@@ -41,7 +41,7 @@ def _():
     import marimo as mo
     import neuroglass as ng
 
-    model = ng.load()
+    model = ng.load("smollm2")
     w = mo.ui.anywidget(ng.heatmap(model, {TEXT!r}, site="neurons.24", features=[659]))
     w
     return mo, w
