@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from neuroglass.model.sites import Site
     from neuroglass.model.worker import Cancelled, Priority
     from neuroglass.model.zoo import zoo_texts
+    from neuroglass.sae.activations import keep_activations
+    from neuroglass.sae.dictionary import SAE, Transcoder
+    from neuroglass.sae.latents import Latents
+    from neuroglass.sae.recipes import BatchTopK, JumpReLU, TopK, TowardsMonosemanticity
+    from neuroglass.sae.report import Report
+    from neuroglass.sae.training import Training, TrainingStopped, train_sae
     from neuroglass.views.export import export_notebook
     from neuroglass.views.heatmap import TokenHeatmap
     from neuroglass.views.link import link
@@ -39,6 +45,7 @@ __version__ = _version("neuroglass")
 _WHERE = {
     "Ablate": "model.edits",
     "Add": "model.edits",
+    "BatchTopK": "sae.recipes",
     "Cancelled": "model.worker",
     "Clamp": "model.edits",
     "Directions": "model.basis",
@@ -48,6 +55,8 @@ _WHERE = {
     "Gradients": "model.gradients",
     "Head": "model.basis",
     "InputError": "model.errors",
+    "JumpReLU": "sae.recipes",
+    "Latents": "sae.latents",
     "LiveModel": "model.live",
     "LiveTokenHeatmap": "views.live_heatmap",
     "Logit": "model.gradients",
@@ -58,21 +67,32 @@ _WHERE = {
     "NeuroglassError": "model.errors",
     "NeuronBasis": "model.basis",
     "Priority": "model.worker",
+    "Report": "sae.report",
     "Run": "model.run",
+    "SAE": "sae.dictionary",
     "Scale": "model.edits",
     "Site": "model.sites",
     "TokenHeatmap": "views.heatmap",
+    "TopK": "sae.recipes",
+    "TowardsMonosemanticity": "sae.recipes",
+    "Training": "sae.training",
+    "TrainingStopped": "sae.training",
+    "Transcoder": "sae.dictionary",
     "UnlistedArchitectureWarning": "model.load",
     "export_notebook": "views.export",
     "heatmap": "views.live_heatmap",
+    "keep_activations": "sae.activations",
     "link": "views.link",
     "load": "model.load",
+    "train_sae": "sae.training",
     "zoo_texts": "model.zoo",
 }
 
 __all__ = [
+    "SAE",
     "Ablate",
     "Add",
+    "BatchTopK",
     "Cancelled",
     "Clamp",
     "Directions",
@@ -82,6 +102,8 @@ __all__ = [
     "Gradients",
     "Head",
     "InputError",
+    "JumpReLU",
+    "Latents",
     "LiveModel",
     "LiveTokenHeatmap",
     "Logit",
@@ -92,15 +114,23 @@ __all__ = [
     "NeuroglassError",
     "NeuronBasis",
     "Priority",
+    "Report",
     "Run",
     "Scale",
     "Site",
     "TokenHeatmap",
+    "TopK",
+    "TowardsMonosemanticity",
+    "Training",
+    "TrainingStopped",
+    "Transcoder",
     "UnlistedArchitectureWarning",
     "export_notebook",
     "heatmap",
+    "keep_activations",
     "link",
     "load",
+    "train_sae",
     "zoo_texts",
 ]
 

@@ -23,9 +23,10 @@ def main(argv: list[str] | None = None) -> int:
     export.add_argument("-o", "--out", help="file to write (default: beside the notebook)")
     export.set_defaults(run=_export)
     train = commands.add_parser(
-        "train", help="train a model of the zoo again, or go on where that was interrupted"
+        "train",
+        help="train a model or dictionary of the zoo again, or go on where that was interrupted",
     )
-    train.add_argument("name", help="A, B or A-gelu")
+    train.add_argument("name", help="A, B or A-gelu; A-1x, A-8x or A-8x-relu")
     train.add_argument(
         "--corpus", required=True, help="made by python -m neuroglass.recipes.corpus"
     )
@@ -48,6 +49,7 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> None:
+    from neuroglass.recipes.dictionaries import DICTIONARIES, train_zoo_dictionary
     from neuroglass.recipes.zoo import train_zoo_model
 
     asked: list[int] = []
@@ -65,14 +67,11 @@ def _train(arguments: argparse.Namespace) -> None:
         else:
             print(f"held-out loss {row['held_out']['all']:.4f}", flush=True)
 
-    train_zoo_model(
-        arguments.name,
-        arguments.corpus,
-        arguments.folder,
-        tokens=arguments.tokens,
-        report=say,
-        stop=lambda: bool(asked),
-    )
+    places = arguments.name, arguments.corpus, arguments.folder
+    if arguments.name in DICTIONARIES:
+        train_zoo_dictionary(*places, tokens=arguments.tokens, stop=lambda: bool(asked))
+    else:
+        train_zoo_model(*places, tokens=arguments.tokens, report=say, stop=lambda: bool(asked))
     if asked:
         print("stopped; the same command goes on from here")
 

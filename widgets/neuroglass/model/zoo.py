@@ -1,4 +1,4 @@
-"""The models and texts that come with the package: ``ng.load("zoo/A")``, ``ng.zoo_texts``."""
+"""What comes with the package, by its name: ``ng.load("zoo/A")``, ``ng.zoo_texts("hebrew")``."""
 
 from __future__ import annotations
 
@@ -31,6 +31,19 @@ def locate(name: str) -> Path:
         have = [f"{PREFIX}{m}{end}" for m in models for end in ("", SHUFFLED)]
         raise ModelLoadError(f"The zoo has no model {entry!r}.", nearest(name, have))
     return zoo.path(entry.removesuffix(SHUFFLED))
+
+
+def locate_dictionary(name: str) -> Path:
+    """The folder of a sparse dictionary such as ``"zoo/A-8x"``.
+
+    Raises:
+        InputError: the zoo has no such dictionary.
+    """
+    entry = name.removeprefix(PREFIX)
+    if entry not in zoo.dictionaries():
+        have = [f"{PREFIX}{d}" for d in zoo.dictionaries()]
+        raise InputError(f"The zoo has no dictionary {entry!r}.", nearest(name, have))
+    return zoo.path(entry)
 
 
 def shuffle_weights(hf: PreTrainedModel, seed: int = 0) -> None:

@@ -1,8 +1,9 @@
 """From finished trainings to what the package ships: weights in fp16, tokenizer, card, figures.
 
-    python -m neuroglass.recipes.ship --corpus CORPUS.jsonl [--folder build/zoo]
+    python -m neuroglass.recipes.ship --corpus CORPUS.jsonl [--folder build/zoo] [NAME ...]
 
-Every figure of the cards is measured here, on held-out documents, with the weights that ship.
+Every figure of the cards is measured here, on held-out documents, with the weights that ship. The
+models go first: the dictionaries are trained on them as they ship.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +22,7 @@ import torch
 from neuroglass import zoo
 from neuroglass.model.errors import NeuroglassError
 from neuroglass.recipes.data import END, Tokens, read_corpus
+from neuroglass.recipes.dictionaries import DICTIONARIES, ship_dictionaries
 from neuroglass.recipes.held_out import LN2, bits_per_byte, ngram_losses, sample, tokens_per_byte
 from neuroglass.recipes.language_model import LOG, evaluate, trained
 from neuroglass.recipes.texts import public_texts
@@ -33,10 +35,16 @@ if TYPE_CHECKING:
 SAMPLE = 20_000  # characters of each category on which models with other tokenizers are compared
 
 
-def ship(corpus: Path, folder: Path, target: Path, say: Callable[[str], None] = print) -> None:
-    """Write every trained model, the figures and the texts into `target`."""
+def ship(
+    names: Sequence[str],
+    corpus: Path,
+    folder: Path,
+    target: Path,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Write the trained models of these names, their figures and the texts into `target`."""
     tokenizer, data = tokenizer_and_tokens(corpus, folder)
-    models = {name: _finished(name, folder, data) for name in MODELS}
+    models = {name: _finished(name, folder, data) for name in names}
     say("n-grams")
     figures: dict[str, Any] = {"nats_per_token": ngram_losses(data, VOCABULARY)}
     for name, hf in models.items():
@@ -128,7 +136,7 @@ def _thin(log: list[dict[str, Any]], most: int = 400) -> list[dict[str, Any]]:
 def table(figures: dict[str, Any]) -> str:
     """Nats/token and bits/byte per category, as Markdown."""
     nats, per_byte = figures["nats_per_token"], figures["tokens_per_byte"]
-    columns = [*MODELS, "unigram", "bigram", "trigram"]
+    columns = [*(m for m in MODELS if m in nats), "unigram", "bigram", "trigram"]
     others = [n for n in figures["sample_bits_per_byte"] if n not in MODELS]
     lines = [
         f"| category | training tokens | {' | '.join(columns)} | A, bits/byte | "
@@ -178,12 +186,18 @@ def card(name: str, figures: dict[str, Any], log: list[dict[str, Any]]) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Ship from a shell; the exit code is 1 if something is missing."""
     parser = argparse.ArgumentParser(prog="python -m neuroglass.recipes.ship")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="by default all models")
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--folder", type=Path, default=Path("build/zoo"))
     parser.add_argument("--target", type=Path, default=Path(zoo.__file__).parent)
     given = parser.parse_args(argv)
     try:
-        ship(given.corpus, given.folder, given.target)
+        models = [n for n in given.names or MODELS if n not in DICTIONARIES]
+        dictionaries = [n for n in given.names if n in DICTIONARIES]
+        if models:
+            ship(models, given.corpus, given.folder, given.target)
+        if dictionaries:
+            ship_dictionaries(dictionaries, given.corpus, given.folder, given.target)
     except (NeuroglassError, OSError) as error:
         print(f"ship: {error}", file=sys.stderr)
         return 1

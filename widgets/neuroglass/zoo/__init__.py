@@ -1,4 +1,4 @@
-"""What comes with the package: trained models and texts, as folders of plain files.
+"""What comes with the package: trained models, dictionaries and texts, as folders of plain files.
 
 ``path(name)`` finds them; ``neuroglass.recipes`` says how they were made.
 """
@@ -15,13 +15,18 @@ def names() -> list[str]:
     return sorted(folder.parent.name for folder in _HERE.glob("*/config.json"))
 
 
+def dictionaries() -> list[str]:
+    """The sparse dictionaries that are here."""
+    return sorted(folder.parent.name for folder in _HERE.glob("*/cfg.json"))
+
+
 def path(name: str) -> Path:
     """The folder or file of this name.
 
     Raises:
-        FileNotFoundError: there is none; the message lists the models.
+        FileNotFoundError: there is none; the message lists what there is.
     """
-    found = _HERE / name
-    if name not in names() and not (name == "texts.json" and found.is_file()):
-        raise FileNotFoundError(f"The zoo has no {name!r}, only {', '.join(names())}.")
-    return found
+    have = [*names(), *dictionaries(), "texts.json"]
+    if name not in have:
+        raise FileNotFoundError(f"The zoo has no {name!r}, only {', '.join(have)}.")
+    return _HERE / name

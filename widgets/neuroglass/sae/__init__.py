@@ -1,0 +1,1 @@
+"""Sparse dictionaries: maths, checkpoint formats, training, metrics, kernels."""
