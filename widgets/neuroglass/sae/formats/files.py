@@ -7,13 +7,13 @@ are views of mapped files, so a file of any size opens at once and only what is 
 from __future__ import annotations
 
 import json
-import pickle
 import struct
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError  # what torch raises when it refuses a file
 from typing import Any
 
 import numpy as np
@@ -191,7 +191,7 @@ def _pt(path: Path) -> Mapping[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd pickles, which are refused or opened anyway
             found = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except pickle.UnpicklingError as error:
+    except UnpicklingError as error:
         raise ModelLoadError(
             f"{path} is damaged, or holds more than tensors, numbers and text: to open it would "
             "run code that is in it.",
