@@ -136,7 +136,7 @@ def theirs(python: str, kept: Kept, recipe: TopK, out: Path) -> tuple[SAE, float
 
 
 def row(what: str, sae: SAE, held: list[str], seconds: float) -> None:
-    report = sae.report(held, tokens=30_000)
+    report = sae.report(held, tokens=10_000)
     emit(what=what, seconds=round(seconds), **{n: round(report[n], 4) for n in SHOWN})
 
 

@@ -13,18 +13,23 @@ import sys
 
 from tests.benchmarks.common import emit
 
+IMPORTS = "import neuroglass as ng, torch, transformers.models.gpt2.modeling_gpt2"
+# name -> what is done before the clock starts, and what is timed
 CASES = {
-    "import anywidget": "import anywidget",
-    "import neuroglass": "import neuroglass",
-    "static TokenHeatmap": "import neuroglass; neuroglass.TokenHeatmap(['a','b'], [0.1, 0.2])",
+    "import anywidget": ("", "import anywidget"),
+    "import neuroglass": ("", "import neuroglass"),
+    "static TokenHeatmap": ("import neuroglass as ng", "ng.TokenHeatmap(['a','b'], [0.1, 0.2])"),
+    "ng.load(), after imports": (f"{IMPORTS}; ng.load('zoo/B').close()", "ng.load()"),
+    "the first ng.load(), torch imported": (IMPORTS, "ng.load()"),
 }
 
 
 def main() -> None:
     taken: dict[str, list[float]] = {name: [] for name in CASES}
     for _ in range(5):
-        for name, code in CASES.items():
-            timed = f"import time; t = time.perf_counter(); {code}; print(time.perf_counter() - t)"
+        for name, (before, code) in CASES.items():
+            clock = "time.perf_counter()"
+            timed = f"import time; {before or 'pass'}; t = {clock}; {code}; print({clock} - t)"
             out = subprocess.run(
                 [sys.executable, "-c", timed], check=True, capture_output=True, text=True
             ).stdout

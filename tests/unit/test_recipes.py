@@ -19,7 +19,8 @@ import pytest
 import torch
 
 import neuroglass as ng
-from neuroglass.recipes import language_model
+from neuroglass.model import smollm2
+from neuroglass.recipes import language_model, ship
 from neuroglass.recipes.data import END, Tokens, held_out, read_corpus, tokenize
 from neuroglass.recipes.held_out import bits_per_byte, ngram_losses, tokens_per_byte
 from neuroglass.recipes.language_model import Recipe, TrainingStopped, evaluate, train, trained
@@ -298,6 +299,31 @@ def test_the_command_learns_and_a_killed_run_goes_on_with_the_same_curve(
     assert steps[-2:] == [32, 40]
     assert rows(parts / "A")[-1]["loss"] == rows(whole / "A")[-1]["loss"]
     assert checkpoint.read_bytes() == (whole / "A" / "checkpoint.safetensors").read_bytes()
+
+
+def test_what_was_trained_ships_as_a_standard_model_with_its_figures(
+    corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = replace(MODELS["A"], tokens=4 * MODELS["A"].rows * MODELS["A"].context)
+    monkeypatch.setitem(MODELS, "A", short)
+    monkeypatch.setattr(smollm2, "packaged", lambda: None)  # a quarter of an hour of its own
+    monkeypatch.setattr(ship, "SAMPLE", 300)
+    arguments = ["A", "--corpus", str(corpus), "--folder", str(tmp_path / "build")]
+    arguments += ["--target", str(tmp_path / "zoo")]
+    assert ship.main(arguments) == 1  # it says that nothing is trained
+    train_zoo_model("A", corpus, tmp_path / "build")
+    assert ship.main(arguments) == 0
+    model = ng.load(str(tmp_path / "zoo" / "A"))
+    run = model.run(ng.zoo_texts("dna")[0][:40], sites=["neurons.0"])
+    assert model.tokenizer is not None
+    assert model.tokenizer.decode(run.tokens[0]) == ng.zoo_texts("dna")[0][:40]
+    model.close()
+    figures = json.loads((tmp_path / "zoo" / "figures.json").read_text("utf-8"))
+    ratio = figures["nats_per_token"]["A"]["dna"] / figures["sample_bits_per_byte"]["A"]["dna"]
+    assert ratio == pytest.approx(math.log(2) / figures["tokens_per_byte"]["dna"], rel=0.3)
+    card = (tmp_path / "zoo" / "A" / "README.md").read_text("utf-8")
+    assert ship.table(figures) in card
+    assert f"{short.tokens:,} tokens" in card
 
 
 # ------------------------------------------------------------------ figures

@@ -33,6 +33,7 @@ from neuroglass.sae.recipes import (
 )
 from neuroglass.sae.sparse_linear import top_k_autoencoder
 from neuroglass.sae.training import Training, TrainingStopped, train_sae
+from tests.superposition import found, learner, train, world
 
 SITE = "resid_post.1"
 FAST: dict[str, Any] = {"k": 4, "tokens": 2_048, "batch": 64, "lr": 2e-3}
@@ -55,38 +56,6 @@ def model(load_tiny: Callable[..., LiveModel], texts: list[str]) -> LiveModel:
     return load_tiny("llama", tokenizer, vocab_size=300)
 
 
-def world(
-    features: int = 256, width: int = 64
-) -> tuple[torch.Tensor, Callable[[int], torch.Tensor]]:
-    """The toy model of superposition: true directions, and sparse sums of them (p = 0.02)."""
-    chance = torch.Generator().manual_seed(77)
-    rows = torch.randn(features, width, generator=chance)
-    rows /= rows.norm(dim=1, keepdim=True)
-
-    def draw(n: int) -> torch.Tensor:
-        on = torch.rand(n, features, generator=chance) < 0.02
-        return (on * torch.rand(n, features, generator=chance)) @ rows
-
-    return rows, draw
-
-
-def learner(recipe: Recipe, draw: Callable[[int], torch.Tensor], **options: Any) -> Learner:
-    x = draw(4096)
-
-    def more(n: int) -> tuple[torch.Tensor, torch.Tensor]:
-        some = draw(n)
-        return some, some
-
-    return Learner(recipe, x, x, more=more, **options)
-
-
-def found(rows: torch.Tensor, learner: Learner) -> float:
-    """Share of true directions that a decoder row has at cosine 0.95 or more."""
-    made = learner.parameters["W_dec"].detach()
-    made = made / made.norm(dim=1, keepdim=True)
-    return float(((rows @ made.T).max(1).values >= 0.95).float().mean())
-
-
 # ------------------------------------------------------------------ known truth
 
 
@@ -96,9 +65,7 @@ def test_true_features_are_found() -> None:
     recipe = TopK(n_latents=512, k=5, tokens=800_000, batch=512, lr=2e-3)
     made = learner(recipe, draw)
     assert found(rows, made) < 0.02  # random directions
-    for _ in range(recipe.steps):
-        batch = draw(recipe.batch)
-        made.step(batch, batch)
+    train(made, draw)
     assert found(rows, made) >= 0.9
 
 

@@ -35,7 +35,7 @@ DICTIONARIES: dict[str, Recipe] = {
     "A-1x": TopK(n_latents=512, k=16, tokens=10_000_000, batch=2048),
     "A-8x": TopK(n_latents=4096, k=16, tokens=10_000_000, batch=2048),
     "A-8x-relu": TowardsMonosemanticity(
-        n_latents=4096, l1=0.01, tokens=10_000_000, batch=2048, decay=0.2
+        n_latents=4096, l1=0.006, tokens=4_000_000, batch=2048, decay=0.2
     ),
 }
 _SAMPLE = 10_000  # characters of each category that a card's figures are from
@@ -102,7 +102,7 @@ def train_zoo_dictionary(
             training.stop()
     sae = cast(SAE, training.result())
     if training.progress == 1:
-        half(sae).save(out / "sae")
+        sae.save(out / "sae")
     return sae
 
 
@@ -153,7 +153,8 @@ def ship_dictionaries(
     for name in names:
         say(f"{name}: report")
         exact = train_zoo_dictionary(name, corpus, folder)
-        small = SAE.load(folder / name / "sae", model)
+        # scales are in the weights once they are written, and rounding comes after
+        small = half(SAE.load(folder / name / "sae", model))
         small.save(target / name)
         text = card(name, figures(small, texts), figures(exact, texts))
         (target / name / "README.md").write_text(text, "utf-8")

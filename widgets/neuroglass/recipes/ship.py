@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
     from transformers import GPT2LMHeadModel
 
-SAMPLE = 20_000  # characters of each category on which models with other tokenizers are compared
+SAMPLE = 10_000  # characters of each category on which models with other tokenizers are compared
 
 
 def ship(
@@ -107,8 +107,9 @@ def _compare(
 
     texts = sample(read_corpus(corpus), SAMPLE)
     lead = tokenizer.encode(END).ids[0]
+    window = MODELS["A"].context
     out = {
-        name: bits_per_byte(hf, lambda t: tokenizer.encode(t).ids, lead, texts, hf.config.n_ctx)
+        name: bits_per_byte(hf, lambda t: tokenizer.encode(t).ids, lead, texts, window)
         for name, hf in models.items()
     }
     if (gguf := smollm2.packaged()) is not None:
@@ -119,7 +120,7 @@ def _compare(
         hf = AutoModelForCausalLM.from_pretrained(place, dtype=torch.bfloat16).eval()
         end = other.get_vocab()[END]
         out["SmolLM2-135M-Instruct"] = bits_per_byte(
-            hf, lambda t: other(t, verbose=False)["input_ids"], end, texts, 256
+            hf, lambda t: other(t, verbose=False)["input_ids"], end, texts, window
         )
     return out
 

@@ -206,8 +206,8 @@ class SAE:
             self._encode(part, chosen)
             for part in x.reshape(-1, x.shape[-1]).split(max(1, _CHUNK // self.n_features))
         ]
-        out = torch.cat(parts) if parts else x.new_zeros(0, len(chosen or range(self.n_features)))
-        return out.view(*x.shape[:-1], -1) if x.numel() else out.view(*x.shape[:-1], out.shape[-1])
+        out = torch.cat(parts)
+        return out.view(*x.shape[:-1], out.shape[-1])
 
     def encode(self, x: torch.Tensor) -> Latents:
         """Latents that are on: [..., d_in] -> sparse (token, index, value); gradients flow."""
@@ -304,7 +304,7 @@ class SAE:
         else:
             f = latents / _norm(w.W_dec)[:, 0] if self.spec.unit_decoder else latents
             out = f @ w.W_dec
-        out = out.view(*shape[:-1], -1) + w.b_dec
+        out = out.view(*shape[:-1], self.spec.d_out) + w.b_dec
         per_token = self.spec.input_norm in {"center", "layer_norm", "constant_norm"}
         if x is None and (per_token or w.W_skip is not None):
             raise InputError(
@@ -343,7 +343,7 @@ class SAE:
         """The dictionary of the first `n` latents (of a Matryoshka dictionary: some groups).
 
         Raises:
-            InputError: n is not where a group ends.
+            InputError: n is not where a group ends (of ``groupmax``: one that competes).
         """
         ends = torch.tensor(self.spec.groups).cumsum(0).tolist() if self.spec.groups else []
         if not 0 < n <= self.n_features or (ends and n not in ends):
@@ -351,6 +351,15 @@ class SAE:
                 f"{self.name} has no prefix of {n} latents.",
                 f"Prefixes end at {ends or [self.n_features]}.",
             )
+        k = min(self.spec.k, n) if self.spec.k else None
+        if k is not None and self.spec.architecture == "groupmax":
+            size = self.n_features // int(self.spec.k or 1)  # those that compete stay the same
+            if n % size:
+                raise InputError(
+                    f"{self.name} has no prefix of {n} latents.",
+                    f"Its latents compete in groups of {size}: give a multiple of that.",
+                )
+            k = n // size
         per_latent = {"b_enc", "threshold", "b_gate", "b_mag", "r_mag", "W_dec"}
         w = self.weights
         fields: dict[str, Any] = {
@@ -359,12 +368,7 @@ class SAE:
             if (t := getattr(w, name)) is not None
         }
         groups = self.spec.groups[: ends.index(n) + 1] if ends else ()
-        spec = replace(
-            self.spec,
-            n_latents=n,
-            groups=groups,
-            k=min(self.spec.k or n, n) if self.spec.k else None,
-        )
+        spec = replace(self.spec, n_latents=n, groups=groups, k=k)
         made = replace(w, W_enc=w.W_enc[:, :n], **fields)
         return type(self)(spec, made, name=f"{self.name}-{n}", model=self._model)
 
@@ -438,11 +442,12 @@ class SAE:
 
     def _indices(self, features: Sequence[int]) -> torch.Tensor:
         for i in features:
-            if not 0 <= i < self.n_features:
+            if int(i) != i or not 0 <= i < self.n_features:
                 raise InputError(
                     f"{self.name} has no latent {i}.", f"They go from 0 to {self.n_features - 1}."
                 )
-        return torch.tensor(list(features), device=self.weights.W_enc.device)
+        device = self.weights.W_enc.device
+        return torch.tensor(list(features), dtype=torch.int64, device=device)
 
     def __repr__(self) -> str:
         s = self.spec

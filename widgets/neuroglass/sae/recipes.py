@@ -101,8 +101,8 @@ class Recipe(ABC):
         """Parameters before the first step.
 
         Decoder rows are random and of norm 1, the encoder is their transpose (Gao et al. 2024,
-        section 2: fewer dead latents), biases are zero but for b_dec: the geometric median of
-        `y` (Bricken et al. 2023).
+        section 2: fewer dead latents) over √3, biases are zero but for b_dec: the geometric median
+        of `y` (Bricken et al. 2023).
 
         Args:
             x, y: some inputs [n, d_in] and targets [n, d_out].
@@ -115,6 +115,9 @@ class Recipe(ABC):
         else:
             encoder = torch.randn(self.n_latents, x.shape[1], generator=chance)
             encoder /= encoder.norm(dim=1, keepdim=True)
+        # over √3, the size of torch.nn.Linear's uniform start: at norm 1 the first reconstructions
+        # overshoot, and after 1M tokens the FVU is still a tenth higher (bench_sae_step)
+        encoder *= 3**-0.5
         return {
             "W_enc": encoder,  # [n_latents, d_in]
             "b_enc": torch.zeros(self.n_latents),
@@ -135,9 +138,14 @@ class Recipe(ABC):
         """What of ``Spec`` and ``Weights`` is this recipe's: architecture, k, threshold."""
 
 
+def _centres(p: Parameters, x: torch.Tensor) -> bool:
+    """Whether b_dec is subtracted from the input (a transcoder's input is another site)."""
+    return x.shape[1] == len(p["b_dec"])
+
+
 def centred(p: Parameters, x: torch.Tensor) -> torch.Tensor:
-    """Input minus b_dec, where that fits (a transcoder's input is another site)."""
-    return x - p["b_dec"] if x.shape[1] == len(p["b_dec"]) else x
+    """Input minus b_dec, where that is done."""
+    return x - p["b_dec"] if _centres(p, x) else x
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,14 +273,14 @@ class _WithAuxiliary(Recipe):
         return [("dead when silent for", round(self.dead_after * self.tokens), self.paper_dead)]
 
     def auxiliary(
-        self, learner: Learner, z: torch.Tensor, residual: torch.Tensor
+        self, learner: Learner, x: torch.Tensor, residual: torch.Tensor
     ) -> torch.Tensor | None:
         """Error of the dead latents' reconstruction of the residual, over its variance."""
         dead = (learner.silent > self.dead_after * self.tokens).nonzero()[:, 0]
         if not self.aux or not len(dead):
             return None
         p = learner.parameters
-        h = z @ p["W_enc"][dead].T + p["b_enc"][dead]
+        h = centred(p, x) @ p["W_enc"][dead].T + p["b_enc"][dead]
         top = h.topk(min(self.k_aux or residual.shape[1] // 2, len(dead)), dim=1)
         f = torch.zeros_like(h).scatter(1, top.indices, top.values.relu())
         wanted = -residual.detach()
@@ -289,9 +297,14 @@ class TopK(_WithAuxiliary):
     def objective(self, learner: Learner, x: torch.Tensor, y: torch.Tensor) -> Objective:
         """Squared error over the variance of y, plus α times the auxiliary error."""
         p = learner.parameters
-        z = centred(p, x)
         made, indices, values = top_k_autoencoder(
-            z, p["W_enc"], p["b_enc"], p["W_dec"], self.k, fast=learner.fast
+            x,
+            p["W_enc"],
+            p["b_enc"],
+            p["W_dec"],
+            self.k,
+            center=p["b_dec"] if _centres(p, x) else None,
+            fast=learner.fast,
         )
         residual = made + p["b_dec"] - y
         loss = residual.square().mean() / learner.variance
@@ -299,7 +312,7 @@ class TopK(_WithAuxiliary):
         fired = torch.zeros(self.n_latents, dtype=torch.bool)
         fired[indices[on]] = True
         parts = {}
-        if (aux := self.auxiliary(learner, z, residual)) is not None:
+        if (aux := self.auxiliary(learner, x, residual)) is not None:
             loss = loss + self.aux * aux
             parts["aux"] = float(aux.detach())
         return Objective(loss, residual.detach(), fired, float(on.sum(1).float().mean()), parts)
@@ -328,8 +341,7 @@ class BatchTopK(_WithAuxiliary):
     def objective(self, learner: Learner, x: torch.Tensor, y: torch.Tensor) -> Objective:
         """See ``TopK``."""
         p = learner.parameters
-        z = centred(p, x)
-        f = torch.relu(z @ p["W_enc"].T + p["b_enc"])
+        f = torch.relu(centred(p, x) @ p["W_enc"].T + p["b_enc"])
         with torch.no_grad():
             kept = f.flatten().topk(min(self.k * len(x), f.numel()), sorted=False)
             mask = torch.zeros_like(f, dtype=torch.bool).view(-1)
@@ -344,7 +356,7 @@ class BatchTopK(_WithAuxiliary):
         residual = f @ p["W_dec"] + p["b_dec"] - y
         loss = residual.square().mean() / learner.variance
         parts = {"threshold": float(p["threshold"])}
-        if (aux := self.auxiliary(learner, z, residual)) is not None:
+        if (aux := self.auxiliary(learner, x, residual)) is not None:
             loss = loss + self.aux * aux
             parts["aux"] = float(aux.detach())
         return Objective(
@@ -392,13 +404,15 @@ class JumpReLU(Recipe):
         l0: λ of the loss, mean over tokens of [‖x̂ - x‖²/d + λ·‖f‖₀], in normalised units; it rises
             linearly over `l0_warmup` of the run.
         bandwidth: ε of the kernel.
-        threshold: where all thresholds start.
+        threshold: where all thresholds start. Both are 0.001·√d in the paper, for runs of a
+            thousand times as many tokens; in short ones too few values come that near to a
+            threshold to move it (bench_superposition).
     """
 
     l0: float = 1e-3
     l0_warmup: float = 0.25
-    bandwidth: float = 0.05
-    threshold: float = 0.1
+    bandwidth: float = 0.5
+    threshold: float = 0.5
     betas: tuple[float, float] = (0.0, 0.999)
 
     source: ClassVar[str] = "Rajamanoharan et al. 2024, Jumping ahead: JumpReLU sparse autoencoders"
