@@ -53,8 +53,20 @@ def one(folder: Path, pattern: str) -> Path:
 
 def check_wheel(wheel: Path, target: Path, env: dict[str, str]) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    for wanted in ("static/heatmap.js", "static/heatmap.css", "py.typed", "__init__.py"):
+    for wanted in (
+        "static/heatmap.js",
+        "static/heatmap.css",
+        "py.typed",
+        "__init__.py",
+        *(
+            f"zoo/{m}/{f}"
+            for m in ("A", "B", "A-gelu")
+            for f in ("model.safetensors", "tokenizer.json")
+        ),
+        "zoo/texts.json",
+    ):
         assert f"neuroglass/{wanted}" in names
+    assert wheel.stat().st_size < 50e6
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     strangers = [name for name in names if not name.startswith(("neuroglass/", "neuroglass-"))]
     assert not strangers

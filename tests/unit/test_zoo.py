@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from safetensors import safe_open
 
 import neuroglass as ng
 from neuroglass import zoo
 from neuroglass.model.zoo import shuffle_weights
 from neuroglass.recipes.corpus import LIMITS
 from neuroglass.recipes.data import held_out
+from neuroglass.recipes.ship import table
 from neuroglass.recipes.texts import LONGEST, PUBLIC, WRITTEN
 from tests.unit.conftest import tiny
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_there_are_texts_of_every_category() -> None:
@@ -75,3 +85,91 @@ def test_a_shuffled_model_keeps_its_numbers_and_loses_their_places() -> None:
     other = tiny("gpt2")
     shuffle_weights(other, seed=1)
     assert not torch.equal(other.transformer.wpe.weight, hf.transformer.wpe.weight)
+
+
+# ------------------------------------------------------------------ the models as they ship
+
+
+@pytest.fixture(scope="module")
+def zoo_a() -> Iterator[ng.LiveModel]:
+    made = ng.load()
+    yield made
+    made.close()
+
+
+def nats(model: ng.LiveModel, category: str) -> float:
+    """Mean loss over the tokens of a category's shipped texts, each led by the end token."""
+    assert model.tokenizer is not None
+    lead = model.tokenizer.bos_token_id
+    windows = [
+        [lead, *row]
+        for text in ng.zoo_texts(category)
+        for row in model.prompts.windows(text, model.context - 1)
+    ]
+    losses = []
+    for at in range(0, len(windows), 16):
+        run = model.run(windows[at : at + 16], sites=[])
+        losses.append(-run.logprobs[:, 1:][run.mask[:, 1:]])
+    return float(torch.cat(losses).mean())
+
+
+@pytest.mark.parametrize(("name", "activation"), [("A", "relu"), ("B", "relu"), ("A-gelu", "gelu")])
+def test_a_shipped_model_is_the_one_layer_transformer_of_the_paper(
+    name: str, activation: str
+) -> None:
+    with safe_open(zoo.path(name) / "model.safetensors", "pt") as kept:
+        kinds = {kept.get_tensor(key).dtype for key in kept.keys()}  # noqa: SIM118 - not a dict
+    assert kinds == {torch.float16}
+    model = ng.load(f"zoo/{name}")
+    assert (model.n_layers, model.d_model, model.width("neurons.0")) == (1, 128, 512)
+    assert model.hf.config.activation_function == activation
+    assert model.hf.config.tie_word_embeddings is False
+    assert 4000 <= model.vocabulary <= 8192
+    card = (zoo.path(name) / "README.md").read_text("utf-8")
+    assert "| all |" in card
+    assert "## Limits" in card
+    model.close()
+
+
+def test_the_readme_has_the_figures_that_were_measured() -> None:
+    figures = json.loads((zoo.path("texts.json").parent / "figures.json").read_text("utf-8"))
+    assert table(figures) in (ROOT / "README.md").read_text("utf-8")
+    assert table(figures) in (zoo.path("A") / "README.md").read_text("utf-8")
+
+
+def test_every_category_has_tokens_of_its_own_and_comes_back_as_it_was(
+    zoo_a: ng.LiveModel,
+) -> None:
+    assert zoo_a.tokenizer is not None
+    for category, texts in ng.zoo_texts().items():
+        text = "".join(texts)
+        ids = zoo_a.tokenizer(text, verbose=False)["input_ids"]
+        assert zoo_a.tokenizer.decode(ids) == text
+        # letters of these are two bytes and three: tokens are letters at least
+        least = {"hebrew": 2, "arabic": 2, "korean": 2}.get(category, 1.15)
+        assert len(text.encode()) / len(ids) > least, category
+
+
+def test_the_default_has_learned_every_category(zoo_a: ng.LiveModel) -> None:
+    figures = json.loads((zoo.path("texts.json").parent / "figures.json").read_text("utf-8"))
+    table = figures["nats_per_token"]
+    assert set(table["A"]) == {*LIMITS, "all"}
+    assert table["A"]["all"] < table["trigram"]["all"]
+    for category in LIMITS:
+        assert nats(zoo_a, category) < table["unigram"][category] - 0.5, category
+
+
+def test_the_shuffled_control_has_not(zoo_a: ng.LiveModel) -> None:
+    control = ng.load("zoo/A-shuffled")
+    assert nats(control, "english_prose") > nats(zoo_a, "english_prose") + 3
+    control.close()
+
+
+def test_two_seeds_are_two_models_of_one_quality(zoo_a: ng.LiveModel) -> None:
+    other = ng.load("zoo/B")
+    assert abs(nats(other, "english_prose") - nats(zoo_a, "english_prose")) < 0.1
+    assert other.fingerprint != zoo_a.fingerprint
+    assert not torch.equal(
+        other.hf.transformer.h[0].mlp.c_fc.weight, zoo_a.hf.transformer.h[0].mlp.c_fc.weight
+    )
+    other.close()

