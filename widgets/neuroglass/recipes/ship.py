@@ -140,8 +140,8 @@ def table(figures: dict[str, Any]) -> str:
     columns = [*(m for m in MODELS if m in nats), "unigram", "bigram", "trigram"]
     others = [n for n in figures["sample_bits_per_byte"] if n not in MODELS]
     lines = [
-        f"| category | training tokens | {' | '.join(columns)} | A, bits/byte | "
-        + "".join(f"A / {o}, bits/byte on a sample | " for o in others),
+        f"| category | training tokens | {' | '.join(columns)} | A, bits/byte |"
+        + "".join(f" A / {o}, bits/byte on a sample |" for o in others),
         "|---|" + "---:|" * (len(columns) + 2 + len(others)),
     ]
     for category in nats["A"]:
@@ -168,7 +168,7 @@ def card(name: str, figures: dict[str, Any], log: list[dict[str, Any]]) -> str:
     }[name]
     rows = [{"tokens": 0}, *(row for row in log if "loss" in row)]
     seconds = sum((b["tokens"] - a["tokens"]) / b["tokens_per_second"] for a, b in pairwise(rows))
-    settings = asdict(recipe) | {"activation": recipe.activation.upper()}
+    settings = asdict(recipe) | {"activation": {"relu": "ReLU", "gelu": "GELU"}[recipe.activation]}
     return (
         (Path(__file__).parent / "card.md")
         .read_text("utf-8")
