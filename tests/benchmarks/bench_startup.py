@@ -21,6 +21,10 @@ CASES = {
     "static TokenHeatmap": ("import neuroglass as ng", "ng.TokenHeatmap(['a','b'], [0.1, 0.2])"),
     "ng.load(), after imports": (f"{IMPORTS}; ng.load('zoo/B').close()", "ng.load()"),
     "the first ng.load(), torch imported": (IMPORTS, "ng.load()"),
+    "ng.SAE.load('zoo/A-8x'), after imports": (
+        f"{IMPORTS}; m = ng.load(); ng.SAE.load('zoo/A-1x', m)",
+        "ng.SAE.load('zoo/A-8x', m)",
+    ),
 }
 
 

@@ -44,7 +44,7 @@ class Training:
     """A training that runs; made by ``train_sae(..., wait=False)``.
 
     Attributes:
-        log: rows so far, one for every tenth step of each learner.
+        log: rows so far, one for every tenth step of each learner and every resampling.
     """
 
     def __init__(
@@ -153,7 +153,8 @@ class Training:
                 f"The loss of {run.name} became {row['loss']} at step {run.learner.done}.{kept}",
                 f"Lower the learning rate (it is {run.recipe.lr}).",
             )
-        if run.learner.done % _LOG_EVERY and run.learner.done != run.recipe.steps:
+        last = run.learner.done == run.recipe.steps
+        if run.learner.done % _LOG_EVERY and not last and "resampled" not in row:
             return
         line = {
             "name": run.name,
