@@ -173,3 +173,39 @@ def test_two_seeds_are_two_models_of_one_quality(zoo_a: ng.LiveModel) -> None:
         other.hf.transformer.h[0].mlp.c_fc.weight, zoo_a.hf.transformer.h[0].mlp.c_fc.weight
     )
     other.close()
+
+
+# ------------------------------------------------------------------ the dictionaries as they ship
+
+
+@pytest.mark.parametrize(
+    ("name", "latents", "architecture"),
+    [("A-1x", 512, "topk"), ("A-8x", 4096, "topk"), ("A-8x-relu", 4096, "relu")],
+)
+def test_a_shipped_dictionary_explains_the_neurons_of_model_a(
+    zoo_a: ng.LiveModel, name: str, latents: int, architecture: str
+) -> None:
+    sae = ng.SAE.load(f"zoo/{name}", zoo_a)
+    assert (sae.n_features, sae.spec.architecture) == (latents, architecture)
+    assert sae.weights.W_enc.dtype == torch.float16
+    assert str(sae.read_site) == "neurons.0"
+    texts = [t for c in ("english_prose", "dna", "hebrew") for t in ng.zoo_texts(c)]
+    report = sae.report(texts, tokens=3000)
+    assert 10 < report["l0"] < 25
+    assert report["recovered_mean"] > 0.8
+    card = (zoo.path(name) / "README.md").read_text("utf-8")
+    said = {
+        cells[1].strip(): [float(cell) for cell in cells[2:4]]
+        for line in card.splitlines()
+        if len(cells := line.split("|")) == 5 and cells[1].strip() in report.values
+    }
+    shipped, exact = said["recovered_mean"]
+    assert abs(shipped - exact) < 0.005  # what float16 may cost
+    assert report["recovered_mean"] == pytest.approx(shipped, abs=0.05)  # other texts
+
+
+def test_a_shipped_dictionary_is_not_for_another_model() -> None:
+    other = ng.load("zoo/B")
+    with pytest.raises(ng.InputError, match="zoo/A"):
+        ng.SAE.load("zoo/A-8x", other)
+    other.close()
