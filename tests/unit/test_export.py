@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 
 import nbformat
+import plotly.graph_objects as go
 import pytest
+from plotly.utils import PlotlyJSONEncoder
 
 from neuroglass import InputError, MissingExtraError, export_notebook
 from neuroglass.cli import main
@@ -93,3 +95,19 @@ def test_without_nbconvert_the_extra_is_named(
     monkeypatch.setitem(__import__("sys").modules, "nbformat", None)
     with pytest.raises(MissingExtraError, match=r"neuroglass\[export\]"):
         export_notebook(notebook)
+
+
+def test_figures_are_drawn_and_plotly_comes_along_once(tmp_path: Path) -> None:
+    shown = go.Figure(go.Bar(y=[1, 2]), layout={"title": "</script><b>bold</b>"}).to_plotly_json()
+    data = json.loads(json.dumps(shown, cls=PlotlyJSONEncoder))
+    outputs = [
+        nbformat.v4.new_output("display_data", {"application/vnd.plotly.v1+json": data})
+        for _ in range(2)
+    ]
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=outputs)])
+    nbformat.write(book, tmp_path / "book.ipynb")
+    page = export_notebook(tmp_path / "book.ipynb").read_text()
+    assert page.count("plotly.js v") == 1
+    assert page.count('class="plotly-graph-div"') == 2
+    assert "</script><b>bold" not in page
+    assert "src=" not in page.replace("xlink:href", "").split("plotly.js v")[0]

@@ -189,8 +189,8 @@ def test_a_shipped_dictionary_explains_the_neurons_of_model_a(
     assert (sae.n_features, sae.spec.architecture) == (latents, architecture)
     assert sae.weights.W_enc.dtype == torch.float16
     assert str(sae.read_site) == "neurons.0"
-    texts = [t for c in ("english_prose", "dna", "hebrew") for t in ng.zoo_texts(c)]
-    report = sae.report(texts, tokens=3000)
+    texts = [t for some in ng.zoo_texts().values() for t in some]
+    report = sae.report(texts, tokens=6000, context=256)
     assert 10 < report["l0"] < 25
     assert report["recovered_mean"] > 0.8
     card = (zoo.path(name) / "README.md").read_text("utf-8")
@@ -201,7 +201,7 @@ def test_a_shipped_dictionary_explains_the_neurons_of_model_a(
     }
     shipped, exact = said["recovered_mean"]
     assert abs(shipped - exact) < 0.005  # what float16 may cost
-    assert report["recovered_mean"] == pytest.approx(shipped, abs=0.05)  # other texts
+    assert report["recovered_mean"] == pytest.approx(shipped, abs=0.1)  # other texts
 
 
 def test_a_shipped_dictionary_is_not_for_another_model() -> None:

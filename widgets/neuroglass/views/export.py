@@ -19,6 +19,7 @@ from neuroglass.model.errors import InputError, MissingExtraError
 if TYPE_CHECKING:
     from neuroglass.views.base import View
 
+_PLOTLY = "application/vnd.plotly.v1+json"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _STATE = "application/vnd.jupyter.widget-state+json"
 
@@ -111,6 +112,7 @@ class Page:
         self.models: dict[str, Any] = {}
         self.modules: dict[str, str] = {}
         self.styles: dict[str, str] = {}
+        self.draws_figures = False
 
     def add(self, key: str, state: Mapping[str, Any], buffers: list[dict[str, Any]]) -> str:
         """Take a widget's state; returns the element that it mounts on."""
@@ -221,11 +223,23 @@ def _output(output: Any, states: Mapping[str, Any], page: Page) -> str:
     data = output.data
     if _WIDGET in data and (drawn := _widget(data[_WIDGET]["model_id"], states, page)):
         return drawn
+    if _PLOTLY in data:
+        return _figure(data[_PLOTLY], page)
     if "text/html" in data:
         return str(data["text/html"])
     if "image/png" in data:
         return f'<img alt="output" src="data:image/png;base64,{data["image/png"]}">'
     return f"<pre>{html.escape(data.get('text/plain', ''))}</pre>"
+
+
+def _figure(figure: Mapping[str, Any], page: Page) -> str:
+    """A plotly figure; the first on a page brings plotly.js along (5 MB)."""
+    from plotly.io import to_html
+
+    first, page.draws_figures = not page.draws_figures, True
+    shown = {name: figure[name] for name in ("data", "layout") if name in figure}
+    made = to_html(shown, full_html=False, include_plotlyjs=first, default_height="400px")
+    return str(made)
 
 
 def _widget(key: str, states: Mapping[str, Any], page: Page) -> str:
