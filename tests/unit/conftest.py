@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +11,11 @@ import pytest
 from comm.base_comm import BaseComm
 
 from neuroglass.model.live import LiveModel
+
+
+def pytest_configure() -> None:
+    # a shell's background jobs ignore SIGINT, and the tests of interrupts could not interrupt
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class RecordingComm(BaseComm):
