@@ -17,6 +17,7 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import neuroglass as ng
@@ -129,8 +130,6 @@ def theirs(python: str, kept: Kept, recipe: TopK, out: Path) -> tuple[SAE, float
     seconds = json.loads(done.stdout.splitlines()[-1])["seconds"]
     sae = SAE.load(out / "sae")
     # it was trained on scaled vectors and does not know
-    from dataclasses import replace
-
     spec = replace(sae.spec, input_norm="constant", input_scale=scale)
     return SAE(spec, sae.weights, name="saelens"), seconds
 

@@ -22,8 +22,8 @@ from tests.superposition import found, learner, matches, train, world
 LATENTS, BATCH, RATE = 512, 512, 2e-3
 RECIPES: dict[str, Recipe] = {
     "TopK": TopK(n_latents=LATENTS, k=5),
-    # the paper's α = 1/32 leaves half of the latents dead here, and 24 % of the features unfound
     "BatchTopK": BatchTopK(n_latents=LATENTS, k=5, aux=1 / 4),
+    "BatchTopK, the paper's α": BatchTopK(n_latents=LATENTS, k=5),
     "JumpReLU": JumpReLU(n_latents=LATENTS, l0=0.02),
     "JumpReLU, the paper's bandwidth": JumpReLU(
         n_latents=LATENTS, l0=0.02, bandwidth=0.008, threshold=0.008

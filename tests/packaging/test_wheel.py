@@ -63,6 +63,7 @@ def check_wheel(wheel: Path, target: Path, env: dict[str, str]) -> None:
             for m in ("A", "B", "A-gelu")
             for f in ("model.safetensors", "tokenizer.json")
         ),
+        *(f"zoo/{d}/sae_weights.safetensors" for d in ("A-1x", "A-8x", "A-8x-relu")),
         "zoo/texts.json",
     ):
         assert f"neuroglass/{wanted}" in names

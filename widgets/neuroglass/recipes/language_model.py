@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -22,6 +21,7 @@ import torch
 from neuroglass.model.errors import InputError, NeuroglassError
 from neuroglass.recipes.data import Tokens, held_out_streams, times
 from neuroglass.recipes.loss import linear_cross_entropy
+from neuroglass.sae.checkpoint import write_checkpoint
 
 if TYPE_CHECKING:
     from transformers import GPT2LMHeadModel
@@ -258,20 +258,10 @@ def evaluate(hf: GPT2LMHeadModel, corpus: Tokens, *, every: int = 1) -> dict[str
 
 def _save(file: Path, hf: GPT2LMHeadModel, adam: torch.optim.AdamW, done: int, mark: str) -> None:
     """Weights, both moments and the step, whole or not at all."""
-    from safetensors.torch import save_file
-
     tensors = {f"weights.{n}": p.detach() for n, p in hf.named_parameters()}
     for n, p in hf.named_parameters():
         tensors |= {f"{key}.{n}": value for key, value in adam.state[p].items()}
-    scratch = file.with_suffix(".part")
-    try:
-        save_file(tensors, scratch, metadata={"run": json.dumps([mark, done])})
-        with scratch.open("rb") as written:
-            os.fsync(written.fileno())
-    except OSError:
-        scratch.unlink(missing_ok=True)  # the space is better used than by half a file
-        raise
-    scratch.replace(file)
+    write_checkpoint(file, tensors, {"run": json.dumps([mark, done])})
 
 
 def _resume(file: Path, hf: GPT2LMHeadModel, adam: torch.optim.AdamW, mark: str) -> int:

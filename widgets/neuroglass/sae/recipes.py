@@ -116,7 +116,7 @@ class Recipe(ABC):
             encoder = torch.randn(self.n_latents, x.shape[1], generator=chance)
             encoder /= encoder.norm(dim=1, keepdim=True)
         # over √3, the size of torch.nn.Linear's uniform start: at norm 1 the first reconstructions
-        # overshoot, and after 1M tokens the FVU is still a tenth higher (bench_sae_step)
+        # overshoot, and a short run does not make up for it
         encoder *= 3**-0.5
         return {
             "W_enc": encoder,  # [n_latents, d_in]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -21,6 +20,7 @@ import torch
 
 from neuroglass.model.errors import InputError, NeuroglassError
 from neuroglass.sae.activations import Activations, Streamed
+from neuroglass.sae.checkpoint import write_checkpoint
 from neuroglass.sae.learner import Learner
 from neuroglass.sae.recipes import Recipe
 
@@ -176,8 +176,6 @@ class Training:
         """All learners and the block to go on with, whole or not at all."""
         if self._out is None:
             return
-        from safetensors.torch import save_file
-
         tensors: dict[str, torch.Tensor] = {}
         numbers: dict[str, str] = {}
         begun = {name: run.begun for name, run in self._runs.items()}
@@ -187,16 +185,7 @@ class Training:
         about = json.dumps(
             {"mark": self._mark(), "block": self._block, "begun": begun, "numbers": numbers}
         )
-        file = self._out / CHECKPOINT
-        scratch = file.with_suffix(".part")
-        try:
-            save_file(tensors, scratch, metadata={"run": about})
-            with scratch.open("rb") as written:
-                os.fsync(written.fileno())
-        except Exception:
-            scratch.unlink(missing_ok=True)  # the space is better used than by half a file
-            raise
-        scratch.replace(file)
+        write_checkpoint(self._out / CHECKPOINT, tensors, {"run": about})
 
     def _resume(self) -> None:
         """Take up the run whose checkpoint is in the folder, if there is one."""
