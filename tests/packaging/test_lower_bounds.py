@@ -17,7 +17,7 @@ from tests.packaging import tree
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-EXTRAS = ("export", "smollm2")
+EXTRAS = ("export", "smollm2", "store")
 TOOLS = ("ipykernel", "nbclient", "pytest", "pytest-timeout")
 
 

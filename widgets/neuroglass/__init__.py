@@ -11,6 +11,9 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from neuroglass.features.harvest import harvest, merge_shards
+    from neuroglass.features.sketch import Keep
+    from neuroglass.features.store import Store, StoredFeature, open_store
     from neuroglass.model.basis import Directions, Feature, Head, NeuronBasis
     from neuroglass.model.directions import LogitEffect
     from neuroglass.model.edits import Ablate, Add, Clamp, Edit, Scale
@@ -57,6 +60,7 @@ _WHERE = {
     "InputError": "model.errors",
     "JumpReLU": "sae.recipes",
     "Latents": "sae.latents",
+    "Keep": "features.sketch",
     "LiveModel": "model.live",
     "LiveTokenHeatmap": "views.live_heatmap",
     "Logit": "model.gradients",
@@ -72,6 +76,8 @@ _WHERE = {
     "SAE": "sae.dictionary",
     "Scale": "model.edits",
     "Site": "model.sites",
+    "Store": "features.store",
+    "StoredFeature": "features.store",
     "TokenHeatmap": "views.heatmap",
     "TopK": "sae.recipes",
     "TowardsMonosemanticity": "sae.recipes",
@@ -80,10 +86,13 @@ _WHERE = {
     "Transcoder": "sae.dictionary",
     "UnlistedArchitectureWarning": "model.load",
     "export_notebook": "views.export",
+    "harvest": "features.harvest",
     "heatmap": "views.live_heatmap",
     "keep_activations": "sae.activations",
     "link": "views.link",
     "load": "model.load",
+    "merge_shards": "features.harvest",
+    "open_store": "features.store",
     "train_sae": "sae.training",
     "zoo_texts": "model.zoo",
 }
@@ -103,6 +112,7 @@ __all__ = [
     "Head",
     "InputError",
     "JumpReLU",
+    "Keep",
     "Latents",
     "LiveModel",
     "LiveTokenHeatmap",
@@ -118,6 +128,8 @@ __all__ = [
     "Run",
     "Scale",
     "Site",
+    "Store",
+    "StoredFeature",
     "TokenHeatmap",
     "TopK",
     "TowardsMonosemanticity",
@@ -126,10 +138,13 @@ __all__ = [
     "Transcoder",
     "UnlistedArchitectureWarning",
     "export_notebook",
+    "harvest",
     "heatmap",
     "keep_activations",
     "link",
     "load",
+    "merge_shards",
+    "open_store",
     "train_sae",
     "zoo_texts",
 ]

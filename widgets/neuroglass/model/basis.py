@@ -42,6 +42,9 @@ class Basis(Protocol):
     def write_site(self) -> Site: ...
     @property
     def n_features(self) -> int: ...
+    @property
+    def fingerprint(self) -> str:
+        """Equal for bases that, on the same model, give the same values."""
 
     def activations(self, x: torch.Tensor, features: Sequence[int]) -> torch.Tensor:
         """Values of some features: [..., width of the read site] -> [..., features]."""
@@ -131,6 +134,10 @@ class NeuronBasis:
     def n_features(self) -> int:
         return self.model.width(self.read_site)
 
+    @property
+    def fingerprint(self) -> str:
+        return f"neurons.{self.layer}"
+
     def activations(self, x: torch.Tensor, features: Sequence[int]) -> torch.Tensor:
         return x[..., list(features)]
 
@@ -180,9 +187,7 @@ class Directions:
         if not bool(norms.isfinite().all()) or bool((norms == 0).any()):
             raise InputError("A direction is zero or not finite.", "Leave it out.")
         if not self.name:
-            raw = self.vectors.detach().float().cpu().contiguous().numpy().tobytes()
-            named = f"directions-{hashlib.blake2b(raw, digest_size=4).hexdigest()}"
-            object.__setattr__(self, "name", named)  # frozen from here on
+            object.__setattr__(self, "name", f"directions-{self.fingerprint[:8]}")
 
     @property
     def read_site(self) -> Site:
@@ -195,6 +200,11 @@ class Directions:
     @property
     def n_features(self) -> int:
         return len(self.vectors)
+
+    @property
+    def fingerprint(self) -> str:
+        raw = self.vectors.detach().float().cpu().contiguous().numpy().tobytes()
+        return hashlib.blake2b(raw, digest_size=8).hexdigest()
 
     def activations(self, x: torch.Tensor, features: Sequence[int]) -> torch.Tensor:
         chosen = self.vectors[list(features)].to(x)

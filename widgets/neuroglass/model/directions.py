@@ -123,14 +123,21 @@ def unembed(
     fits("The direction", direction, model.d_model, f"the residual stream of {model.name}")
     if direction.ndim > 1:
         raise InputError(f"Unembed takes one direction, not {list(direction.shape)}.")
-    x = direction.detach().float()
+    values = logit_effects(model, direction, fold_norm=fold_norm)
+    kept = torch.ones_like(values, dtype=torch.bool) if rare else ~model.rare_tokens
+    return LogitEffect(model, values.cpu(), kept.cpu())
+
+
+def logit_effects(
+    model: LiveModel, directions: torch.Tensor, *, fold_norm: bool = True
+) -> torch.Tensor:
+    """As ``LiveModel.unembed``, of one direction or many: [..., d_model] -> [..., vocabulary]."""
+    x = directions.detach().float()
     if fold_norm and model.final_norm is not None:
         x = model.final_norm.linear(x)
     columns = matrix(cast("torch.nn.Module", model.hf.get_output_embeddings())).detach()
     # in parts: a whole W_U in float32 may be gigabytes
-    values = torch.cat([x @ part.float() for part in columns.split(_PART, dim=1)])
-    kept = torch.ones_like(values, dtype=torch.bool) if rare else ~model.rare_tokens
-    return LogitEffect(model, values.cpu(), kept.cpu())
+    return torch.cat([x @ part.float() for part in columns.split(_PART, dim=1)], -1)
 
 
 def rare_tokens(model: LiveModel) -> torch.Tensor:

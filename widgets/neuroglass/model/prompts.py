@@ -73,15 +73,24 @@ class Prompts:
         Raises:
             InputError: no tokenizer; a row has no room for text.
         """
-        tokenizer = self.need_tokenizer()
-        ids: list[int] = tokenizer(whole_characters(text), add_special_tokens=False, verbose=False)[
-            "input_ids"
-        ]
+        [ids] = self.plain([text])
         lead = self.lead(prepend_bos)
         room = min(context, self.context) - len(lead)
         if room < 1:
             raise InputError(f"A context of {context} tokens has no room for text.")
         return [lead + ids[at : at + room] for at in range(0, len(ids), room)]
+
+    def plain(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of texts of any length, without leading ones.
+
+        Raises:
+            InputError: no tokenizer.
+        """
+        whole = [whole_characters(t) for t in texts]
+        found: list[list[int]] = self.need_tokenizer()(
+            whole, add_special_tokens=False, verbose=False
+        )["input_ids"]
+        return found
 
     def lead(self, prepend_bos: bool | None = None) -> list[int]:
         """The ids that stand before every text."""

@@ -20,13 +20,18 @@ def dictionaries() -> list[str]:
     return sorted(folder.parent.name for folder in _HERE.glob("*/cfg.json"))
 
 
+def stores() -> list[str]:
+    """The harvested stores that are here."""
+    return sorted(folder.parent.name for folder in _HERE.glob("stores/*/meta.json"))
+
+
 def path(name: str) -> Path:
     """The folder or file of this name.
 
     Raises:
         FileNotFoundError: there is none; the message lists what there is.
     """
-    have = [*names(), *dictionaries(), "texts.json"]
+    have = [*names(), *dictionaries(), "stores", "texts.json"]
     if name not in have:
         raise FileNotFoundError(f"The zoo has no {name!r}, only {', '.join(have)}.")
     return _HERE / name

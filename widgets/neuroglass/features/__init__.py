@@ -1,0 +1,1 @@
+"""Features over a corpus: harvest, streaming sketches, the store, exchange formats."""

@@ -1,0 +1,447 @@
+"""Shards → the tables of a store: merged feature range by feature range, in bounded memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from neuroglass.features.corpus import Corpus, need_store
+from neuroglass.features.exact import F64, I64, limbs_total
+from neuroglass.features.reservoir import NEVER, Examples
+from neuroglass.features.shards import Shard, gathered
+from neuroglass.features.sketch import (
+    BINS,
+    EXACT_PAIRS,
+    FIXED,
+    LINEAR,
+    PAIRS_SAMPLE,
+    Keep,
+    fold_linear,
+    lowest_bin,
+    merge_keys,
+    merge_low,
+)
+from neuroglass.model.directions import logit_effects
+
+if TYPE_CHECKING:
+    from neuroglass.model.basis import Basis
+    from neuroglass.model.live import LiveModel
+
+ROWS = 4096  # of a row group
+_FEATURES = 512  # merged at a time
+_BEST = 10  # promoted and suppressed tokens, correlated neurons
+_MOST = 64  # tokens and co-active features kept above EXACT_PAIRS features
+Columns = dict[str, Any]
+
+
+class Totals:
+    """What is summed over all shards: arrays [features]."""
+
+    def __init__(self, shards: Sequence[Shard], n: int) -> None:
+        self.n_tokens = int(sum(int(s["tokens"][0]) for s in shards))
+        self.count = np.zeros(n, np.int64)
+        self.bad = np.zeros(n, np.int64)
+        self.largest = np.zeros(n, np.float32)
+        self.smallest = np.zeros(n, np.float32)
+        self.log = np.zeros((n, BINS), np.int64)
+        self.linear = np.zeros((n, LINEAR), np.int64)
+        limbs = np.zeros_like(shards[0]["sums"])
+        self.exponent = np.max([s["exponent"] for s in shards], axis=0)
+        for s in shards:
+            self.count += s["count"]
+            self.bad += s["bad"]
+            np.maximum(self.largest, s["largest"], out=self.largest)
+            np.minimum(self.smallest, s["smallest"], out=self.smallest)
+            self.log += s["log"]
+            linear = s["linear"].astype(np.int64)
+            fold_linear(linear, np.array(s["exponent"]), self.exponent)
+            self.linear += linear
+            limbs = limbs + s["sums"]
+        self.sums: F64 = limbs_total(limbs)
+
+    def columns(self) -> Columns:
+        """Definitions: see ``Store.to_frame``."""
+        n = max(1, self.n_tokens)
+        m1, m2, m3, m4 = self.sums / n
+        with np.errstate(divide="ignore", invalid="ignore"):
+            skew = np.where(m2 > 0, m3 / m2**1.5, np.nan)
+            kurtosis = np.where(m2 > 0, m4 / m2**2, np.nan)
+        return {
+            "count": self.count,
+            "density": self.count / n,
+            "max": self.largest,
+            "min": self.smallest,
+            "mean": m1,
+            "mean_square": m2,
+            "skew": skew,
+            "kurtosis": kurtosis,
+            "not_finite": self.bad,
+        }
+
+
+def write_tables(
+    target: Path, shards: Sequence[Shard], basis: Basis, corpus: Corpus, meta: Columns
+) -> None:
+    """Write all tables of a store; ``meta.json``, which makes it one, comes last.
+
+    Args:
+        target: the store's folder.
+        shards: what they have of this basis.
+        basis, corpus: as harvested.
+        meta: what the store is of; see ``harvest``.
+
+    Raises:
+        OSError: no space.
+    """
+    keep = Keep(**meta["keep"])
+    n, model = basis.n_features, basis.model
+    totals = Totals(shards, n)
+    tables = _Tables(target)
+    starts = np.zeros(n + 1, np.int64)
+    features = totals.columns()
+    share, top_token = np.full(n, np.nan), np.full(n, -1)
+    most = keep.tokens if keep.tokens is not None else (None if n <= EXACT_PAIRS else _MOST)
+    pairs = keep.pairs if keep.pairs is not None else (None if n <= EXACT_PAIRS else _MOST)
+    with tables:
+        for a in range(0, n, _FEATURES):
+            part = slice(a, min(a + _FEATURES, n))
+            found, counts = _examples(shards, totals, keep, corpus, part)
+            tables.write("examples", found, ROWS)
+            starts[part.start + 1 : part.stop + 1] = counts
+            rows = _by_token(shards, part, model.vocabulary, most)
+            first = rows.pop("first")
+            share[rows["feature"][first]] = (
+                rows["count"][first] / totals.count[rows["feature"][first]]
+            )
+            top_token[rows["feature"][first]] = rows["token"][first]
+            tables.write("token_stats", rows)
+            tables.write("pairs", _pairs(shards, part, n, pairs))
+            if meta["neurons"] and "with_neurons" in shards[0].arrays:
+                tables.write("neurons", _neurons(shards, totals, part))
+            tables.write(
+                "hist",
+                {
+                    "feature": np.arange(part.start, part.stop),
+                    "log": totals.log[part],
+                    "linear": totals.linear[part],
+                    "width": np.where(
+                        totals.largest[part] > 0,
+                        np.ldexp(1.0, totals.exponent[part].astype(np.int32)) / LINEAR,
+                        np.nan,
+                    ),
+                },
+            )
+        features = {"feature": np.arange(n)} | features
+        features |= {"single_token_share": share, "top_token": top_token}
+        features |= _logits(basis)
+        tables.write("features", features)
+    np.save(target / "examples.starts.npy", starts.cumsum(), allow_pickle=False)
+    random = corpus.sample(keep.random, keep.seed)
+    meta = meta | {
+        "n_tokens": totals.n_tokens,
+        "n_features": n,
+        "random": random.tolist(),
+        "pairs": {
+            "kept": pairs,
+            "sample": 1 if n <= EXACT_PAIRS else PAIRS_SAMPLE,
+        },
+        "token_stats": {"kept": most},
+    }
+    part_file = target / "meta.part"
+    part_file.write_text(json.dumps(meta, indent=1), "utf-8")
+    part_file.rename(target / "meta.json")
+
+
+class _Tables:
+    """Parquet files, written feature range by feature range."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._pa = need_store("pyarrow")
+        self._parquet = need_store("pyarrow.parquet")
+        self._writers: dict[str, Any] = {}
+
+    def write(self, name: str, columns: Columns, rows: int = 1 << 17) -> None:
+        table = self._pa.table({k: _arrow(self._pa, v) for k, v in columns.items()})
+        if name not in self._writers:
+            self._writers[name] = self._parquet.ParquetWriter(
+                self._folder / f"{name}.parquet",
+                table.schema,
+                compression="zstd",
+                compression_level=9,
+            )
+        self._writers[name].write_table(table, row_group_size=rows)
+
+    def __enter__(self) -> _Tables:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for writer in self._writers.values():
+            writer.close()
+
+
+def _arrow(pa: Any, column: Any) -> Any:
+    if isinstance(column, Ragged):
+        offsets = pa.array(column.ends.astype(np.int32))
+        return pa.ListArray.from_arrays(offsets, pa.array(column.flat))
+    if isinstance(column, np.ndarray) and column.ndim == 2:
+        ends = np.arange(len(column) + 1) * column.shape[1]
+        return _arrow(pa, Ragged(ends, column.reshape(-1)))
+    return column if isinstance(column, pa.Array | pa.ChunkedArray) else pa.array(column)
+
+
+class Ragged:
+    """A column of lists: row i is flat[ends[i] : ends[i + 1]]."""
+
+    def __init__(self, ends: I64, flat: npt.NDArray[Any]) -> None:
+        self.ends, self.flat = ends, flat
+
+
+# ---------------------------------------------------------------------- examples
+
+
+def _examples(
+    shards: Sequence[Shard], totals: Totals, keep: Keep, corpus: Corpus, part: slice
+) -> tuple[Columns, I64]:
+    """The examples of some features as columns, and how many each has."""
+    groups: list[tuple[str, Examples, I64]] = []  # of each: its feature is its `group`
+    top, rank = gathered(shards, "top", (part.start, part.stop)).smallest(keep.top)
+    groups.append(("top", top, rank))
+    cells = gathered(shards, "bins", (part.start * (BINS + 1), part.stop * (BINS + 1)))
+    low = lowest_bin(totals.largest, keep.intervals)
+    cells.group = merge_low(cells.group, low)
+    cells, feature, chance = _weighed(cells, totals, keep, low)
+    for name, among, k in _cuts(cells, feature, totals, keep):
+        chosen = cells.take(among)
+        chosen.group, chosen.order = feature[among], chance[among]
+        groups.append((name, *chosen.smallest(k)))
+    random, rank = gathered(shards, "random", (part.start, part.stop)).smallest(keep.random or 1)
+    groups.append(("random", random, rank))
+
+    names = [name for name, _, _ in groups]
+    whole = Examples.concat([e for _, e, _ in groups])
+    code = np.repeat(np.arange(len(names)), [len(e) for _, e, _ in groups])
+    rank = np.concatenate([r for _, _, r in groups])
+    sorted_ = np.lexsort((rank, code, whole.group))
+    whole, code, rank = whole.take(sorted_), code[sorted_], rank[sorted_]
+    document, start, length = corpus.place(whole.window)
+    lead = len(corpus.lead)
+    pa = need_store("pyarrow")
+    ends = np.r_[0, whole.length.cumsum(dtype=np.int64)]
+    columns = {
+        "feature": whole.group.astype(np.int32),
+        "group": pa.DictionaryArray.from_arrays(pa.array(code.astype(np.int8)), names).cast(
+            pa.string()
+        ),
+        "rank": rank.astype(np.int16),
+        "document": document,
+        "start": start.astype(np.int32),
+        "length": length.astype(np.int32),
+        "position": (start + whole.offset - lead).astype(np.int32),
+        "value": whole.value,
+        "at": Ragged(ends, (whole.offsets.astype(np.int32) - lead).astype(np.int16)),
+        "values": Ragged(ends, whole.values),
+    }
+    return columns, np.bincount(whole.group - part.start, minlength=part.stop - part.start)
+
+
+def _weighed(
+    cells: Examples, totals: Totals, keep: Keep, low: I64
+) -> tuple[Examples, I64, npt.NDArray[np.uint64]]:
+    """The samples of bins, with an order by which the first few are a fair sample of all bins.
+
+    A bin that had more than it could keep is a sample: those below its k-th hash, each standing for
+    count/(k - 1) tokens (Cohen and Kaplan 2007, *Summarizing data using bottom-k sketches*). Orders
+    are exponential variables divided by that weight (Efraimidis and Spirakis 2006), so the first of
+    any set of bins, or of parts of them, are drawn as if from all tokens.
+    """
+    k = keep.in_bin
+    cells, rank = cells.smallest(k)
+    feature, at = np.divmod(cells.group, BINS + 1)
+    below = np.concatenate([np.zeros((len(low), 1), np.int64), totals.log.cumsum(1)], 1)
+    count = np.where(at == 0, below[feature, low[feature]], totals.log[feature, at - 1])
+    first = np.flatnonzero(rank == 0)
+    last = np.r_[first[1:], len(rank)][: len(first)] - 1
+    limit = np.repeat(cells.order[last], np.diff(np.r_[first, len(rank)]))
+    cut = count > k
+    weight = np.where(cut, count / max(1, k - 1), 1.0)
+    share = cells.order / np.where(cut, limit, np.uint64(NEVER)).astype(np.float64)
+    use = ~cut | (rank < k - 1)
+    with np.errstate(divide="ignore"):
+        chance = -np.log1p(-share) / weight
+    # positive doubles have the order of their bits
+    return cells.take(np.flatnonzero(use)), feature[use], chance[use].view(np.uint64)
+
+
+def _cuts(
+    cells: Examples, feature: I64, totals: Totals, keep: Keep
+) -> Iterator[tuple[str, I64, int]]:
+    """Which samples belong to which group, and how many of them are wanted."""
+    if keep.firing:
+        yield "firing", np.arange(len(cells)), keep.firing
+    if keep.intervals:
+        share = cells.value.astype(np.float64) / totals.largest[feature].astype(np.float64)
+        interval = np.minimum((share * keep.intervals).astype(np.int64), keep.intervals - 1)
+        for i in reversed(range(keep.intervals)):
+            yield f"interval {i}", np.flatnonzero(interval == i), keep.per_interval
+
+
+# ---------------------------------------------------------------------- the other tables
+
+
+def _merged(
+    shards: Sequence[Shard], kind: str, keys: tuple[int, int], *names: str
+) -> tuple[I64, I64, I64]:
+    parts = [s.keyed(kind, keys, *names) for s in shards]
+    key = np.concatenate([p[0] for p in parts])
+    count = np.concatenate([p[1] for p in parts]).astype(np.int64)
+    total = np.concatenate([p[2] for p in parts]) if len(names) > 1 else np.zeros_like(count)
+    return merge_keys(key, count, total)
+
+
+def _most(feature: I64, count: I64, other: I64, most: int | None) -> tuple[I64, I64, I64]:
+    """Rows of each feature by falling count, at most `most`: order, which are first, and the
+    largest count that was left out, for each row's feature (0 for none).
+    """
+    order = np.lexsort((other, -count, feature))
+    f = feature[order]
+    first = np.flatnonzero(np.r_[True, f[1:] != f[:-1]][: len(f)])
+    sizes = np.diff(np.r_[first, len(f)])
+    rank = np.arange(len(f)) - np.repeat(first, sizes)
+    if most is None:
+        return order, first, np.zeros(len(f), np.int64)
+    beyond = np.where(sizes > most, count[order[np.minimum(first + most, len(f) - 1)]], 0)
+    kept = rank < most
+    left_out = np.repeat(beyond, sizes)[kept]
+    return order[kept], np.flatnonzero(rank[kept] == 0), left_out
+
+
+def _by_token(shards: Sequence[Shard], part: slice, vocabulary: int, most: int | None) -> Columns:
+    """On which tokens each feature is on, most often first."""
+    keys = part.start * vocabulary, part.stop * vocabulary
+    key, count, total = _merged(shards, "token", keys, "count", "sum")
+    feature, token = np.divmod(key, vocabulary)
+    order, first, left_out = _most(feature, count, token, most)
+    return {
+        "feature": feature[order].astype(np.int32),
+        "token": token[order].astype(np.int32),
+        "count": count[order],
+        "mean": np.ldexp(total[order].astype(np.float64), -FIXED) / count[order],
+        "left_out": left_out,
+        "first": first,
+    }
+
+
+def _pairs(shards: Sequence[Shard], part: slice, n: int, most: int | None) -> Columns:
+    """With which others each feature is on at the same token."""
+    sample = 1 if n <= EXACT_PAIRS else PAIRS_SAMPLE
+    key, count, _ = _merged(shards, "pair", (part.start * n, part.stop * n), "count")
+    feature, other = np.divmod(key, n)
+    order, _, left_out = _most(feature, count, other, most)
+    count = count[order]
+    # of a count in a sample of one token in `sample`: two standard deviations of a Poisson count
+    error = np.zeros(len(count)) if sample == 1 else sample * 2 * np.sqrt(count)
+    return {
+        "feature": feature[order].astype(np.int32),
+        "other": other[order].astype(np.int32),
+        "count": count * sample,
+        "error": error.astype(np.float32),
+        "left_out": left_out * sample,
+    }
+
+
+def _neurons(shards: Sequence[Shard], totals: Totals, part: slice) -> Columns:
+    """The neurons whose values go with each feature's most, up or down."""
+    n = max(1, totals.n_tokens)
+    both = sum(np.array(s["with_neurons"][part]) for s in shards)
+    e_both = np.ldexp(np.asarray(both, np.float64), -FIXED) / n
+    limbs = sum(np.array(s["neuron_sums"]) for s in shards)
+    e_neuron, e_square = limbs_total(np.asarray(limbs)) / n
+    e_feature, f_square = totals.sums[0, part] / n, totals.sums[1, part] / n
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = np.sqrt(
+            np.maximum(f_square - e_feature**2, 0)[:, None] * np.maximum(e_square - e_neuron**2, 0)
+        )
+        pearson = (e_both - e_feature[:, None] * e_neuron) / spread
+        cosine = e_both / np.sqrt(f_square[:, None] * e_square)
+    defined = np.isfinite(pearson) & (spread > 0)
+    size = np.where(defined, np.abs(pearson), -1.0)
+    best = np.argsort(-size, axis=1, kind="stable")[:, :_BEST]
+    row = np.arange(part.start, part.stop)[:, None].repeat(best.shape[1], 1)
+    there = np.take_along_axis(defined, best, 1)
+    return {
+        "feature": row[there].astype(np.int32),
+        "neuron": best[there].astype(np.int32),
+        "pearson": np.take_along_axis(pearson, best, 1)[there].astype(np.float32),
+        "cosine": np.take_along_axis(cosine, best, 1)[there].astype(np.float32),
+    }
+
+
+def _logits(basis: Basis) -> Columns:
+    """The tokens that each feature's direction raises and lowers most."""
+    model = basis.model
+    columns: dict[str, list[npt.NDArray[Any]]] = {
+        k: [] for k in ("promoted", "promoted_by", "suppressed", "suppressed_by", "norm")
+    }
+    for a in range(0, basis.n_features, 256):
+        rows = torch.stack([basis.direction(i).float() for i in _upto(a, basis.n_features)])
+        columns["norm"].append(rows.norm(dim=1).cpu().numpy())
+        effects = logit_effects(model, model.to_residual(basis.write_site, rows))
+        effects = effects.masked_fill(model.rare_tokens.to(effects.device), torch.nan).cpu()
+        for name, sign in (("promoted", 1.0), ("suppressed", -1.0)):
+            best = (sign * effects).nan_to_num(-torch.inf).topk(min(_BEST, effects.shape[1]))
+            columns[name].append(best.indices.to(torch.int32).numpy())
+            columns[f"{name}_by"].append((sign * best.values).numpy())
+    return {k: np.concatenate(v) for k, v in columns.items()}
+
+
+def _upto(a: int, n: int) -> range:
+    return range(a, min(a + 256, n))
+
+
+def write_vocabulary(folder: Path, model: LiveModel, corpus: Corpus) -> None:
+    """Every token's display piece, its kind, and how often the corpus has it."""
+    parquet, pa = need_store("pyarrow.parquet"), need_store("pyarrow")
+    pieces, kinds = model.pieces.many(range(model.vocabulary))
+    table = pa.table(
+        {
+            "token": np.arange(model.vocabulary, dtype=np.int32),
+            "piece": pieces,
+            "kind": np.array(kinds, np.int8),
+            "count": corpus.token_counts(model.vocabulary),
+        }
+    )
+    parquet.write_table(table, folder / "vocabulary.parquet", compression="zstd")
+
+
+def write_heads(folder: Path, shards: Sequence[Shard], heads: Any, corpus: Corpus, k: Keep) -> None:
+    """The table of attention heads' pairs."""
+    tables = _Tables(folder)
+    lead = len(corpus.lead)
+    with tables:
+        for name, most in (("top", k.top), ("random", k.firing)):
+            found, rank = gathered(shards, name, (0, len(heads))).smallest(most)
+            document, start, length = corpus.place(found.window)
+            own = np.array([[h.layer, h.index] for h in heads])[found.group]
+            tables.write(
+                "heads",
+                {
+                    "layer": own[:, 0],
+                    "head": own[:, 1],
+                    "group": [name] * len(found),
+                    "rank": rank,
+                    "document": document,
+                    "start": start,
+                    "length": length,
+                    "query": start + found.offset - lead,
+                    "key": start + found.offsets - lead,
+                    "value": found.value,
+                },
+            )
