@@ -616,6 +616,14 @@ class Store:
         """
         return self.live.search(prompt, tokens, limit)
 
+    def correlated(self, other: Store, **options: Any) -> pd.DataFrame:
+        """Each feature's nearest in another store (universality); see ``Live.correlated``."""
+        return self.live.correlated(other, **options)
+
+    def splitting(self, other: Store, **options: Any) -> pd.DataFrame:
+        """Edges to a store of another width (splitting); see ``Live.splitting``."""
+        return self.live.splitting(other, **options)
+
     def predicate(
         self, feature: int | str, fn: Callable[[list[str], int], bool]
     ) -> dict[str, float]:
@@ -698,6 +706,26 @@ class StoredFeature:
     def examples(self, group: str | None = "top", *, context: int | None = None) -> pd.DataFrame:
         """See ``Store.examples``."""
         return self.store.examples(self.index, group, context=context)
+
+    def ablation(self, prompt: Any, at: int | Sequence[int] | None = None) -> pd.DataFrame:
+        """What each later token loses without it; see ``Live.ablation``."""
+        return self.store.live.ablation(self.index, prompt, at)
+
+    def direct_effect(self, prompt: Any) -> pd.DataFrame:
+        """What it adds to the logits along the direct path; see ``Live.direct_effect``."""
+        return self.store.live.direct_effect(self.index, prompt)
+
+    def alignment(self, k: int = 10) -> pd.DataFrame:
+        """Its direction's largest coordinates; see ``Live.alignment``."""
+        return self.store.live.alignment(self.index, k)
+
+    def neighbours(self, *, by: str = "decoder", k: int = 10) -> pd.DataFrame:
+        """The nearest features of its basis; see ``Live.neighbours``."""
+        return self.store.live.neighbours(self.index, by=by, k=k)
+
+    def transitions(self, *, k: int = 10) -> pd.DataFrame:
+        """What it makes likely, and what is on there next; see ``Live.transitions``."""
+        return self.store.live.transitions(self.index, k=k)
 
     def promoted(self, *, lowest: bool = False) -> list[tuple[str, float]]:
         """Tokens whose logits it raises most (or lowers most), with logits per unit."""

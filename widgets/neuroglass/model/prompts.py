@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+import numpy as np
 import torch
 
 from neuroglass.model.errors import InputError
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Message: TypeAlias = Mapping[str, str]
-Prompt: TypeAlias = "str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]] | torch.Tensor | Sequence[Message]"  # noqa: E501 - an alias can't be wrapped
+Prompt: TypeAlias = "str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]] | torch.Tensor | np.ndarray | Sequence[Message]"  # noqa: E501 - an alias can't be wrapped
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Prompts:
         return [int(tokenizer.bos_token_id)] if prepend_bos else []
 
     def _rows(self, prompt: Prompt) -> list[list[int]]:
-        if isinstance(prompt, torch.Tensor):
+        if isinstance(prompt, torch.Tensor | np.ndarray):
             prompt = prompt.tolist()
         if isinstance(prompt, str):
             return [self._encode(prompt)]
@@ -115,10 +117,10 @@ class Prompts:
             return [self._encode(str(i)) for i in items]
         if all(isinstance(i, Mapping) for i in items):
             return [self._encode_chat([dict(i) for i in items])]
-        if all(isinstance(i, int) for i in items):
+        if all(isinstance(i, Integral) for i in items):
             return [[int(i) for i in items]]
-        if all(isinstance(i, Sequence) and all(isinstance(t, int) for t in i) for i in items):
-            return [list(i) for i in items]
+        if all(isinstance(i, Sequence) and all(isinstance(t, Integral) for t in i) for i in items):
+            return [[int(t) for t in i] for i in items]
         raise InputError(
             f"A prompt of type {type(prompt).__name__} of {type(items[0]).__name__} can't be run.",
             "Give a text, a list of texts, token ids or chat messages.",
