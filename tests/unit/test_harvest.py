@@ -384,6 +384,18 @@ def test_logit_effects_are_those_of_unembed(
         )
 
 
+def test_a_site_with_no_path_to_the_logits_has_no_effects(
+    model: ng.LiveModel, texts: list[str], tmp_path: Path
+) -> None:
+    queries = ng.Directions(model, "q.0", torch.eye(model.width("q.0"))[:3])
+    store = ng.harvest(model, queries, texts[:2], out=tmp_path / "s", keep=KEEP, progress=False)
+    assert "promoted" not in store.to_frame()
+    assert store.to_frame()["norm"].tolist() == [1, 1, 1]
+    assert "on at" in repr(store[0])
+    with pytest.raises(ng.InputError, match=r"q\.0 has no direct path"):
+        store[0].promoted()
+
+
 def test_heads_by_value_norm(model: ng.LiveModel, texts: list[str], tmp_path: Path) -> None:
     store = ng.harvest(
         model,
@@ -566,6 +578,9 @@ def test_features_that_are_constant_or_no_number(
     model: ng.LiveModel, texts: list[str], tmp_path: Path
 ) -> None:
     class Odd(ng.Directions):
+        def direction(self, i: int) -> torch.Tensor:
+            return super().direction(i) * (torch.nan if i == 3 else 1)
+
         def activations(self, x: torch.Tensor, features: Any) -> torch.Tensor:
             found = super().activations(x, features).clone()
             found[..., 1] = 2.5
@@ -590,6 +605,8 @@ def test_features_that_are_constant_or_no_number(
     assert f.loc[3, "not_finite"] > n / 2
     assert np.isfinite(f.loc[3, ["mean", "max", "skew"]].astype(float)).all()
     assert 1 not in store.neurons(2).index or store.neurons(1).empty
+    assert np.isnan(store[3].row["promoted_by"]).all()
+    assert np.isfinite(store[0].row["promoted_by"]).all()
     assert f.loc[0, "min"] < 0  # directions have signs; what is below zero is not "on"
 
 

@@ -728,8 +728,17 @@ class StoredFeature:
         return self.store.live.transitions(self.index, k=k)
 
     def promoted(self, *, lowest: bool = False) -> list[tuple[str, float]]:
-        """Tokens whose logits it raises most (or lowers most), with logits per unit."""
+        """Tokens whose logits it raises most (or lowers most), with logits per unit.
+
+        Raises:
+            InputError: the site that the basis writes to does not add to the residual stream.
+        """
         name = "suppressed" if lowest else "promoted"
+        if name not in self.row:
+            raise InputError(
+                f"{self.store.meta['basis']['write_site']} has no direct path to the logits.",
+                "store.live.ablation measures what a feature does through the rest of the model.",
+            )
         pieces = self.store.pieces(self.row[name])
         return list(zip(pieces, map(float, self.row[f"{name}_by"]), strict=True))
 

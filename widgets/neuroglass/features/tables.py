@@ -28,6 +28,7 @@ from neuroglass.features.sketch import (
     merge_low,
 )
 from neuroglass.model.directions import logit_effects
+from neuroglass.model.errors import InputError
 
 if TYPE_CHECKING:
     from neuroglass.model.basis import Basis
@@ -385,21 +386,29 @@ def _neurons(shards: Sequence[Shard], totals: Totals, part: slice) -> Columns:
 
 
 def _logits(basis: Basis) -> Columns:
-    """The tokens that each feature's direction raises and lowers most."""
-    model = basis.model
-    columns: dict[str, list[npt.NDArray[Any]]] = {
-        k: [] for k in ("promoted", "promoted_by", "suppressed", "suppressed_by", "norm")
-    }
-    for a in range(0, basis.n_features, 256):
-        rows = torch.stack([basis.direction(i).float() for i in _upto(a, basis.n_features)])
-        columns["norm"].append(rows.norm(dim=1).cpu().numpy())
-        effects = logit_effects(model, model.to_residual(basis.write_site, rows))
-        effects = effects.masked_fill(model.rare_tokens.to(effects.device), torch.nan).cpu()
-        for name, sign in (("promoted", 1.0), ("suppressed", -1.0)):
-            best = (sign * effects).nan_to_num(-torch.inf).topk(min(_BEST, effects.shape[1]))
-            columns[name].append(best.indices.to(torch.int32).numpy())
-            columns[f"{name}_by"].append((sign * best.values).numpy())
-    return {k: np.concatenate(v) for k, v in columns.items()}
+    """The tokens that each feature's direction raises and lowers most; its norm.
+
+    Norms alone where the basis writes to a site that has no way of its own to the logits, as
+    queries. A direction that is not finite raises every token by NaN.
+    """
+    model, n = basis.model, basis.n_features
+    rare = model.rare_tokens.nonzero()[:, 0].to(model.hf.device)
+    found: dict[str, list[torch.Tensor]] = {"norm": []}
+    for a in range(0, n, 256):
+        rows = torch.stack([basis.direction(i).float() for i in _upto(a, n)])
+        found["norm"].append(rows.norm(dim=1))
+        sound = rows.isfinite().all(1, keepdim=True)
+        try:
+            written = model.to_residual(basis.write_site, rows.where(sound, 0.0))
+        except InputError:  # this site does not write to the residual stream
+            continue
+        effects = logit_effects(model, written)
+        for name, most in (("promoted", True), ("suppressed", False)):
+            effects.index_fill_(1, rare, -torch.inf if most else torch.inf)
+            best = effects.topk(min(_BEST, effects.shape[1] - len(rare)), largest=most)
+            found.setdefault(name, []).append(best.indices.to(torch.int32))
+            found.setdefault(f"{name}_by", []).append(best.values.where(sound, torch.nan))
+    return {k: torch.cat(v).cpu().numpy() for k, v in found.items()}
 
 
 def _upto(a: int, n: int) -> range:
