@@ -1,6 +1,7 @@
 """How fast a large store answers: 10 million examples of 100,000 features.
 
-    python -m tests.benchmarks.bench_store [--features 100000] [--examples 100] [--folder FOLDER]
+    python -m tests.benchmarks.bench_store [--features 100000] [--examples 100]
+        [--folder FOLDER] [--corpus CORPUS.jsonl]
 
 The tables are written with random content by what writes every harvest's tables, except that no
 model was run. Asked for are, each in a fresh place of the store so that nothing is remembered: the
@@ -31,13 +32,13 @@ from tests.benchmarks.common import emit, english
 BLOCK, PER_TOKENS, PAIRS = 2000, 64, 64
 
 
-def make(folder: Path, model: ng.LiveModel, features: int, each: int) -> None:
+def make(folder: Path, model: ng.LiveModel, features: int, each: int, source: str) -> None:
     """A store of random content over a real corpus."""
-    text = english(6_000_000)
-    documents = [text[i : i + 6000] for i in range(0, len(text), 6000)]
+    text = "" if source else english(1_000_000)
+    documents = Path(source) if source else [text[i : i + 6000] for i in range(0, len(text), 6000)]
     corpus = write_corpus(
-        documents, model.prompts, folder / "tokens", context=128, prepend_bos=None, tokens=None,
-        field="text",
+        documents, model.prompts, folder / "tokens", context=128, prepend_bos=None,
+        tokens=8_000_000, field="text",
     )  # fmt: skip
     rng = np.random.default_rng(0)
     parquet, pa = need_store("pyarrow.parquet"), need_store("pyarrow")
@@ -156,11 +157,12 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=100_000)
     parser.add_argument("--examples", type=int, default=100)
     parser.add_argument("--folder", type=Path)
+    parser.add_argument("--corpus", default="")
     given = parser.parse_args()
     folder = given.folder or Path(tempfile.mkdtemp()) / "store"
     if not (folder / "meta.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        make(folder, ng.load("smollm2"), given.features, given.examples)
+        make(folder, ng.load("smollm2"), given.features, given.examples, given.corpus)
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
     emit(what=f"{given.features * given.examples:,} examples", gb=round(size / 1e9, 2))
     pick = np.random.default_rng(1).integers(0, given.features, 1000).tolist()
