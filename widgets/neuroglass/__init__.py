@@ -11,6 +11,8 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from neuroglass.features.exchange.reading import read_feature, read_features
+    from neuroglass.features.exchange.records import FeatureRecord
     from neuroglass.features.harvest import harvest, merge_shards
     from neuroglass.features.sketch import Keep
     from neuroglass.features.store import Store, StoredFeature, open_store
@@ -78,6 +80,9 @@ _WHERE = {
     "Site": "model.sites",
     "Store": "features.store",
     "StoredFeature": "features.store",
+    "FeatureRecord": "features.exchange.records",
+    "read_feature": "features.exchange.reading",
+    "read_features": "features.exchange.reading",
     "TokenHeatmap": "views.heatmap",
     "TopK": "sae.recipes",
     "TowardsMonosemanticity": "sae.recipes",
@@ -107,6 +112,7 @@ __all__ = [
     "Directions",
     "Edit",
     "Feature",
+    "FeatureRecord",
     "Generation",
     "Gradients",
     "Head",
@@ -145,6 +151,8 @@ __all__ = [
     "load",
     "merge_shards",
     "open_store",
+    "read_feature",
+    "read_features",
     "train_sae",
     "zoo_texts",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -27,6 +27,7 @@ from neuroglass.model.errors import InputError, nearest
 if TYPE_CHECKING:
     import pandas as pd
 
+    from neuroglass.features.exchange.records import FeatureRecord
     from neuroglass.features.live import Live
     from neuroglass.model.basis import Basis, Feature
     from neuroglass.model.live import LiveModel
@@ -210,6 +211,11 @@ class Store:
         assert self._basis is not None
         return self._basis
 
+    @property
+    def has_basis(self) -> bool:
+        """Whether a model and its dictionary are attached."""
+        return self._basis is not None
+
     @cached_property
     def live(self) -> Live:
         """What needs the model: effects, neighbours, edges to other stores; see ``Live``."""
@@ -247,7 +253,7 @@ class Store:
             },
         )
         for name in _TABLES:
-            if (self.folder / f"{name}.parquet").is_file():
+            if self.has(name):
                 path = str(self.folder / f"{name}.parquet").replace("'", "''")
                 con.sql(f"CREATE VIEW {name} AS SELECT * FROM read_parquet('{path}')")  # noqa: S608
         con.sql("CREATE TABLE feature AS SELECT * FROM features")  # small, sorted again and again
@@ -330,15 +336,19 @@ class Store:
         )
         return found
 
+    def has(self, table: str) -> bool:
+        """Whether the harvest kept this table: neurons, heads, …"""
+        return (self.folder / f"{table}.parquet").is_file()
+
     def neurons(self, feature: int | str) -> pd.DataFrame:
         """The neurons of the same layer that go with a feature: Pearson and cosine over tokens."""
-        if not (self.folder / "neurons.parquet").is_file():
+        if not self.has("neurons"):
             raise InputError("This harvest did not correlate with neurons.", "neurons=True does.")
         return self._rows("neurons", self.index(feature))
 
     def heads(self) -> pd.DataFrame:
         """(query, key) pairs of the harvested heads, by ‖A·v·W_O‖; positions in the document."""
-        if not (self.folder / "heads.parquet").is_file():
+        if not self.has("heads"):
             raise InputError("No heads were harvested.", "ng.harvest(..., heads=[(layer, head)])")
         found = self.sql('SELECT * FROM heads ORDER BY layer, head, "group" DESC, rank')
         first = self.corpus.starts[found["document"].to_numpy()]
@@ -624,6 +634,28 @@ class Store:
         """Edges to a store of another width (splitting); see ``Live.splitting``."""
         return self.live.splitting(other, **options)
 
+    def to_neuronpedia(
+        self, folder: str | Path, features: Iterable[int | str] | None = None
+    ) -> list[Path]:
+        """Write features as SAEDashboard's ``batch-N.json``, which Neuronpedia takes in.
+
+        Args:
+            folder: has no such files yet.
+            features: which; all by default.
+
+        Returns:
+            The files. With a model attached they have directions and neuron alignment, too.
+            Correlated features are left out: this store knows how often two are on together, not
+            the Pearson correlation of their values. What an interval contains is counted by the
+            histogram; a bin that its bounds cut counts by its part.
+
+        Raises:
+            InputError: the folder has such files.
+        """
+        from neuroglass.features.exchange.neuronpedia import write_neuronpedia
+
+        return write_neuronpedia(self, folder, features)
+
     def predicate(
         self, feature: int | str, fn: Callable[[list[str], int], bool]
     ) -> dict[str, float]:
@@ -706,6 +738,12 @@ class StoredFeature:
     def examples(self, group: str | None = "top", *, context: int | None = None) -> pd.DataFrame:
         """See ``Store.examples``."""
         return self.store.examples(self.index, group, context=context)
+
+    def record(self) -> FeatureRecord:
+        """All that the store knows of it, in the form that other people's features are read in."""
+        from neuroglass.features.exchange.neuronpedia import record_of
+
+        return record_of(self.store, self.index)
 
     def ablation(self, prompt: Any, at: int | Sequence[int] | None = None) -> pd.DataFrame:
         """What each later token loses without it; see ``Live.ablation``."""

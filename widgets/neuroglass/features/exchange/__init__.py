@@ -1,0 +1,1 @@
+"""Features as others write them, and ours as they do."""
