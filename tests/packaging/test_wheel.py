@@ -64,6 +64,12 @@ def check_wheel(wheel: Path, target: Path, env: dict[str, str]) -> None:
             for f in ("model.safetensors", "tokenizer.json")
         ),
         *(f"zoo/{d}/sae_weights.safetensors" for d in ("A-1x", "A-8x", "A-8x-relu")),
+        *(
+            f"zoo/stores/{s}/{f}"
+            for s in ("A-8x", "A-1x", "A-neurons")
+            for f in ("meta.json", "examples.parquet", "examples.starts.npy")
+        ),
+        "zoo/stores/tokens/ids.npy",
         "zoo/texts.json",
     ):
         assert f"neuroglass/{wanted}" in names

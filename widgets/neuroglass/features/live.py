@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from neuroglass import zoo
 from neuroglass.features.entries import entries, vectors
 from neuroglass.features.exact import F64, I64
 from neuroglass.model.basis import Directions, Feature, NeuronBasis
@@ -44,8 +45,10 @@ def basis_of(described: dict[str, Any], model: LiveModel, basis: Basis | None) -
         return basis
     if described["kind"] == "NeuronBasis":
         return NeuronBasis(model, model.site(described["read_site"]).layer or 0, described["name"])
-    if described.get("zoo"):
-        return SAE.load(described["zoo"], model)
+    if described["name"] in zoo.dictionaries():
+        found = SAE.load(f"zoo/{described['name']}", model)
+        if found.fingerprint == described["fingerprint"]:
+            return found
     return None
 
 

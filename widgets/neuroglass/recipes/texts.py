@@ -88,17 +88,25 @@ WRITTEN = {
 }
 
 
-def public_texts(documents: Iterable[Document]) -> dict[str, list[dict[str, str]]]:
-    """Category → texts with their sources, from a corpus' held-out documents and `WRITTEN`."""
+def public_texts(
+    documents: Iterable[Document], size: int = SIZE, *, trained: bool = False
+) -> dict[str, list[dict[str, str]]]:
+    """Category → texts with their sources, from a corpus' documents and `WRITTEN`.
+
+    Args:
+        documents: of the corpus.
+        size: characters of a category, at most.
+        trained: take documents that the models of the zoo were trained on, too.
+    """
     found: dict[str, list[dict[str, str]]] = {
         category: [{"text": text, "source": "written for neuroglass (CC0)"} for text in texts]
         for category, texts in WRITTEN.items()
     }
     for document in documents:
-        if document.held_out and (why := _free(document)):
+        if (trained or document.held_out) and (why := _free(document)):
             texts = found.setdefault(document.category, [])
             text = _cut(document.text)
-            if sum(len(t["text"]) for t in texts) + len(text) <= SIZE:
+            if sum(len(t["text"]) for t in texts) + len(text) <= size:
                 texts.append({"text": text, "source": f"{document.source} ({why})"})
     return dict(sorted(found.items()))
 
