@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import warnings
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 SETTINGS, TOKENS, SHARDS = "settings.json", "tokens", "shards"
 HEADS = "heads"
 _MAX_PRODUCTS = 1 << 25  # features x neurons that are correlated by default
+_NEURONS = 512  # multiplied with all features at a time
 
 
 @dataclass(frozen=True)
@@ -240,8 +241,12 @@ class ShardWorker:
         }
         self._heads = HeadSketch(task.heads, plan.keep) if task.heads else None
         sites = [str(b.read_site) for b in task.bases]
+        self._entries: dict[str, list[tuple[I64, I64, Any]]] = {b.name: [] for b in task.bases}
+        self._neurons: dict[str, list[torch.Tensor]] = {}
         if plan.neurons:
-            sites += [s for b in task.bases if (s := _neuron_site(task.model, b))]
+            own = [s for b in task.bases if (s := _neuron_site(task.model, b))]
+            self._neurons = {s: [] for s in own}
+            sites += own
         for head in task.heads:
             sites += [f"pattern.{head.layer}", f"v.{head.layer}"]
         self._sites = [task.model.site(s) for s in dict.fromkeys(sites)]
@@ -256,6 +261,7 @@ class ShardWorker:
         for group in range(shard * size, min((shard + 1) * size, task.corpus.n_groups)):
             for windows in task.corpus.batches(group):
                 self._batch(windows)
+            self._correlate()
         found: dict[str, Any] = {}
         for name, sketch in self._sketches.items():
             found |= {f"{name}.{k}": v for k, v in sketch.drain().items()}
@@ -274,12 +280,30 @@ class ShardWorker:
             token, index, value = entries(basis, x)
             sketch.add(batch, token, index, value)
             if sketch.n_neurons:
-                own = _neuron_site(task.model, basis)
-                y = run[own][keep].double().cpu()
-                sketch.add_neurons(*_products(token, index, value, y, basis.n_features))
+                self._entries[basis.name].append((token, index, value))
+        for site, parts in self._neurons.items():
+            parts.append(run[site][keep].cpu())
         if self._heads is not None:
             self._heads.add(run, keep, batch)
         self._seen(len(batch.ids))
+
+    def _correlate(self) -> None:
+        """Products with neurons, a group at a time: every feature meets every neuron in them."""
+        n_tokens = {s: [len(y) for y in parts] for s, parts in self._neurons.items()}
+        ys = {s: torch.cat(parts) for s, parts in self._neurons.items()}
+        for basis in self._task.bases:
+            held = self._entries[basis.name]
+            if held:
+                site = _neuron_site(self._task.model, basis)
+                first = np.cumsum([0, *n_tokens[site]])
+                token = np.concatenate([t + a for (t, _, _), a in zip(held, first, strict=False)])
+                index, value = (np.concatenate([h[i] for h in held]) for i in (1, 2))
+                sketch = self._sketches[basis.name]
+                for part, *sums in _products(token, index, value, ys[site], basis.n_features):
+                    sketch.add_neurons(part, *sums)
+                held.clear()
+        for parts in self._neurons.values():
+            parts.clear()
 
     def _pass(self, rows: list[list[int]]) -> Run:
         model, bf16 = self._task.model, self._task.plan.precision == "bf16"
@@ -328,8 +352,8 @@ def make_batch(run: Run, keep: torch.Tensor, windows: I64, corpus: Corpus, seed:
 
 def _products(
     token: I64, index: I64, value: Any, y: torch.Tensor, n_features: int
-) -> tuple[Any, Any, Any]:
-    """Σ feature·neuron [features, neurons], Σ neuron, Σ neuron²."""
+) -> Iterator[tuple[slice, Any, Any, Any]]:
+    """Σ feature·neuron [features, neurons], Σ neuron, Σ neuron²: some neurons at a time."""
     value = np.where(np.isfinite(value), value, 0)
     f = torch.sparse_coo_tensor(
         torch.from_numpy(np.stack([index, token])),
@@ -337,7 +361,11 @@ def _products(
         (n_features, len(y)),
         check_invariants=False,
     )
-    return torch.sparse.mm(f, y).numpy(), y.sum(0).numpy(), y.square().sum(0).numpy()
+    for a in range(0, y.shape[1], _NEURONS):
+        part = slice(a, min(a + _NEURONS, y.shape[1]))
+        some = y[:, part].double()
+        products = torch.sparse.mm(f, some).numpy()
+        yield part, products, some.sum(0).numpy(), some.square().sum(0).numpy()
 
 
 # ---------------------------------------------------------------------- what is asked for

@@ -171,7 +171,9 @@ def merge_keys(keys: I64, counts: I64, sums: I64) -> tuple[I64, I64, I64]:
 
 def fixed_point(x: F64) -> I64:
     """Whole multiples of 2^-24, which add up without rounding; cut off at ±2^30."""
-    return np.rint(np.ldexp(np.clip(x, -(2.0**30), 2.0**30), FIXED)).astype(np.int64)
+    found = np.clip(x, -(2.0**30), 2.0**30)
+    found *= 2.0**FIXED  # exact; np.ldexp takes twenty times as long
+    return np.rint(found, out=found).astype(np.int64)
 
 
 class Sketch:
@@ -383,10 +385,12 @@ class Sketch:
             )
         )
 
-    def add_neurons(self, products: F64, sums: F64, squares: F64) -> None:
-        """Take in Σ feature·neuron [features, neurons], Σ neuron and Σ neuron² of a batch."""
-        self.with_neurons += fixed_point(products)
-        self.neuron_sums.add(np.stack([sums, squares]))
+    def add_neurons(self, part: slice, products: F64, sums: F64, squares: F64) -> None:
+        """Take in Σ feature·neuron [features, neurons], Σ neuron and Σ neuron² of some neurons."""
+        self.with_neurons[:, part] += fixed_point(products)
+        both = np.zeros((2, self.n_neurons))
+        both[:, part] = sums, squares
+        self.neuron_sums.add(both)
 
     # ------------------------------------------------------------------ a shard
 
