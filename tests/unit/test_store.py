@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,9 @@ def test_handles_and_ids(store: Any, sae: ng.SAE, busy: int) -> None:
     alone = ng.open_store(store.folder)
     with pytest.raises(ng.InputError, match="no live model"):
         alone.search("text")
-    attached = alone.attach(store.model)
+    assert alone.attach(store.model).basis.fingerprint == sae.fingerprint  # the zoo has it
+    mine = replace(alone, meta=alone.meta | {"basis": alone.meta["basis"] | {"name": "mine"}})
+    attached = mine.attach(store.model)
     with pytest.raises(ng.InputError, match="does not have the dictionary"):
         attached.search("text")
 
@@ -243,26 +246,32 @@ def test_other_stores(store: Any, small: Any, sae: ng.SAE, busy: int) -> None:
     found = store.correlated(small, features=[busy, 3], tokens=tokens)
     split = small.splitting(store, tokens=tokens, least=0.5)
     # the same tokens, dense
-    a, b, seen = [], [], 0
-    for group in range(store.corpus.n_groups):
-        for windows in store.corpus.batches(group):
-            if seen < tokens:
-                run = store.model.run(store.corpus.rows(windows), sites=["neurons.0"])
-                keep = run.mask & ~run.masks["special"] & ~run.masks["massive"]
-                x = run["neurons.0"][keep]
-                a.append(sae.encode_dense(x).double().numpy())
-                b.append(small.basis.encode_dense(x).double().numpy())
-                seen += len(x)
+    a, b = [], []
+    for windows in store.corpus.scattered(tokens):
+        run = store.model.run(store.corpus.rows(windows), sites=["neurons.0"])
+        keep = run.mask & ~run.masks["special"] & ~run.masks["massive"]
+        x = run["neurons.0"][keep]
+        a.append(sae.encode_dense(x).double().numpy())
+        b.append(small.basis.encode_dense(x).double().numpy())
+    assert tokens <= sum(map(len, a)) < tokens + store.corpus.context
     wide, narrow = np.concatenate(a), np.concatenate(b)
     want = np.array([np.corrcoef(wide[:, busy], y)[0, 1] if y.any() else -1 for y in narrow.T])
     assert found.loc[busy, "other"] == int(want.argmax())
     assert found.loc[busy, "pearson"] == pytest.approx(want.max(), abs=1e-9)
     assert found.loc[busy, "count"] == (wide[:, busy] > 0).sum()
-    first = split.iloc[0]
-    i, j = int(first["feature"]), int(first["other"])
-    f, g = narrow[:, i], wide[:, j]
-    masked = [f[m] @ g[m] / np.linalg.norm(f[m]) / np.linalg.norm(g[m]) for m in (f > 0, g > 0)]
-    assert first["masked_cosine"] == pytest.approx(max(masked), abs=1e-9)
+    sides = []
+    for own, other, way in ((narrow, wide, 1), (wide, narrow, -1)):
+        on = own > 0  # over the tokens where the one of `own` is on
+        inside = np.sqrt((own**2).sum(0)[:, None] * (on.T @ other**2))
+        cosine = np.divide((own.T @ other), inside, out=np.zeros_like(inside), where=inside > 0)
+        cosine[on.sum(0) < 10] = 0
+        sides.append(cosine if way == 1 else cosine.T)
+    want_edges = np.maximum(*sides)
+    i, j = np.nonzero(want_edges >= 0.5)
+    got = split.set_index(["feature", "other"])["masked_cosine"]
+    assert len(i) > 10
+    assert set(got.index) == set(zip(i.tolist(), j.tolist(), strict=True))
+    np.testing.assert_allclose(got[list(zip(i, j, strict=True))], want_edges[i, j], atol=1e-9)
     assert split["masked_cosine"].ge(0.5).all()
 
 

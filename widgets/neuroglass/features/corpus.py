@@ -143,6 +143,15 @@ class Corpus:
         for at in range(0, len(windows), rows):
             yield windows[at : at + rows]
 
+    def scattered(self, tokens: int) -> Iterator[I64]:
+        """Batches of windows from all over, with at least so many ids of text together."""
+        order = np.argsort(hash_of(0, np.arange(self.n_windows), 1), kind="stable")
+        sizes = self.place(order)[2].cumsum()
+        chosen = order[: int(np.searchsorted(sizes, tokens)) + 1]
+        rows = rows_a_batch(self.context)
+        for at in range(0, len(chosen), rows):
+            yield chosen[at : at + rows]
+
     def sample(self, n: int, seed: int) -> I64:
         """`n` windows, the same for everyone: those of the smallest hashes, ascending."""
         order = hash_of(seed, np.arange(self.n_windows), 1)

@@ -257,7 +257,7 @@ class Live:
         Args:
             other: a store with its model attached; another model too, if the tokenizer is the same.
             features: which; by default all.
-            tokens: how many of this store's corpus are read by both models.
+            tokens: how many of this store's corpus are read by both models, from all over it.
 
         Returns:
             By feature: ``other``, ``pearson`` and ``cosine`` over all read tokens of values, those
@@ -298,6 +298,7 @@ class Live:
         features: Sequence[Any] | None = None,
         *,
         least: float = 0.4,
+        seen: int = 10,
         tokens: int = 20_000,
     ) -> pd.DataFrame:
         """Edges to a store of another width: which features split into which.
@@ -308,6 +309,8 @@ class Live:
         Args:
             other, features, tokens: as in ``correlated``.
             least: edges below this are left out (the paper draws those above about 0.4).
+            seen: at how many of the tokens the feature must be on whose tokens the cosine is over;
+                over one token it is 1 for any two.
 
         Returns:
             ``feature``, ``other``, ``masked_cosine``, largest first.
@@ -315,10 +318,13 @@ class Live:
         import pandas as pd
 
         chosen = self._chosen(features)
-        _, dot, (_, square_a, _), (_, square_b, _) = self._products(other, chosen, tokens)
+        _, dot, *sums = self._products(other, chosen, tokens)
+        (_, square_a, count_a), (_, square_b, count_b) = sums
         with np.errstate(divide="ignore", invalid="ignore"):
             on_a = dot["ab"] / np.sqrt(square_a[:, None] * dot["1bb"])
             on_b = dot["ab"] / np.sqrt(dot["aa1"] * square_b[None, :])
+        on_a[count_a < seen] = 0
+        on_b[:, count_b < seen] = 0
         cosine = np.maximum(np.nan_to_num(on_a), np.nan_to_num(on_b))
         i, j = np.nonzero(cosine >= least)
         found = pd.DataFrame({"feature": chosen[i], "other": j, "masked_cosine": cosine[i, j]})
@@ -402,25 +408,18 @@ class Live:
         """Values of both stores' features at the same tokens, sparse [features, tokens]."""
         where = np.full(self.store.n_features, -1)
         where[chosen] = np.arange(len(chosen))
-        seen = 0
-        corpus = self.store.corpus
-        for group in range(corpus.n_groups):
-            for windows in corpus.batches(group):
-                if seen >= tokens:
-                    return
-                rows = corpus.rows(windows)
-                runs = [
-                    s.model.run(rows, sites=[s.basis.read_site], logits=False)
-                    for s in (self.store, other)
-                ]
-                keep = _kept(runs[0]) & _kept(runs[1])
-                length = int(keep.sum())
-                seen += length
-                own = _sparse(self.store.basis, runs[0], keep, where, len(chosen))
-                theirs = _sparse(
-                    other.basis, runs[1], keep, np.arange(other.n_features), other.n_features
-                )
-                yield own, theirs, length
+        for windows in self.store.corpus.scattered(tokens):
+            rows = self.store.corpus.rows(windows)
+            runs = [
+                s.model.run(rows, sites=[s.basis.read_site], logits=False)
+                for s in (self.store, other)
+            ]
+            keep = _kept(runs[0]) & _kept(runs[1])
+            own = _sparse(self.store.basis, runs[0], keep, where, len(chosen))
+            theirs = _sparse(
+                other.basis, runs[1], keep, np.arange(other.n_features), other.n_features
+            )
+            yield own, theirs, int(keep.sum())
 
 
 def _kept(run: Run) -> torch.Tensor:
