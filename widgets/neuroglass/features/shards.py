@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ import numpy.typing as npt
 
 from neuroglass.features.exact import I64
 from neuroglass.features.reservoir import Examples
+from neuroglass.features.sketch import merge_keys
 from neuroglass.model.errors import InputError
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 META = "shard.json"
 _RAGGED = ("offsets", "values")
+_WAITING = 1 << 18  # rows of several shards that are held before they are merged
 
 
 def write_shard(folder: Path, arrays: Arrays, mark: str) -> None:
@@ -46,7 +48,10 @@ def write_shard(folder: Path, arrays: Arrays, mark: str) -> None:
 
 
 class Shard:
-    """What one shard has of one basis, mapped from disk.
+    """What one shard has of one basis, on disk.
+
+    Arrays are mapped anew each time one is asked for: what was read of them does not stay in
+    memory.
 
     Args:
         folder: the shard.
@@ -67,40 +72,36 @@ class Shard:
                     "Shards of different models, bases, corpora or settings can't be merged.",
                 )
             shapes = {n: s for n, s in about["arrays"].items() if n.startswith(f"{part}.")}
-            found = {n: _load(folder / f"{n}.npy") for n in shapes}
-            cut = [n for n, a in found.items() if list(a.shape) != shapes[n]]
+            cut = [
+                n for n, shape in shapes.items() if list(_load(folder / f"{n}.npy").shape) != shape
+            ]
         except (OSError, ValueError, KeyError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"The shard {str(folder)!r} is damaged: {error}.", again) from error
         if cut:
             raise InputError(f"The shard {str(folder)!r} is damaged: {', '.join(cut)}.", again)
-        self.arrays = {n.removeprefix(f"{part}."): a for n, a in found.items()}
+        self.names = {n.removeprefix(f"{part}.") for n in shapes}
+        self._place = str(folder / part)
         self._starts: dict[str, I64] = {}
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
-        return self.arrays[name]
+        return _load(Path(f"{self._place}.{name}.npy"))
 
     def examples(self, kind: str, groups: tuple[int, int]) -> Examples:
         """The examples of a range of groups."""
-        columns = {f: self.arrays[f"{kind}.{f}"] for f in Examples.__dataclass_fields__}
         if kind not in self._starts:
-            length = columns["length"]
+            length = self[f"{kind}.length"]
             self._starts[kind] = np.concatenate([[0], length.cumsum(dtype=np.int64)])
-        a, b = np.searchsorted(columns["group"], groups)
+        a, b = np.searchsorted(self[f"{kind}.group"], groups)
         first, last = self._starts[kind][[a, b]]
-        return Examples(
-            **{
-                name: np.array(c[first:last] if name in _RAGGED else c[a:b])
-                for name, c in columns.items()
-            }
-        )
+        rows = {n: (first, last) if n in _RAGGED else (a, b) for n in Examples.__dataclass_fields__}
+        return Examples(**{n: np.array(self[f"{kind}.{n}"][i:j]) for n, (i, j) in rows.items()})
 
     def keyed(self, kind: str, keys: tuple[int, int], *names: str) -> list[I64]:
         """Slices of arrays sorted by ``{kind}_key``, and that key first."""
-        key = self.arrays[f"{kind}_key"]
-        a, b = np.searchsorted(key, keys)
-        return [np.array(self.arrays[f"{kind}_{n}"][a:b]) for n in ("key", *names)]
+        a, b = np.searchsorted(self[f"{kind}_key"], keys)
+        return [np.array(self[f"{kind}_{n}"][a:b]) for n in ("key", *names)]
 
 
 def _load(file: Path) -> npt.NDArray[Any]:
@@ -112,6 +113,36 @@ def _load(file: Path) -> npt.NDArray[Any]:
     return found
 
 
-def gathered(shards: Sequence[Shard], kind: str, groups: tuple[int, int]) -> Examples:
-    """The examples of a range of groups from all shards."""
-    return Examples.concat([s.examples(kind, groups) for s in shards])
+def gathered(
+    shards: Sequence[Shard],
+    kind: str,
+    groups: tuple[int, int],
+    k: int,
+    regroup: Callable[[I64], I64] = lambda group: group,
+) -> tuple[Examples, I64]:
+    """The `k` of each group in a range with the smallest orders of all shards, and their ranks."""
+    kept, waiting = Examples.none(), [Examples.none()]
+    for shard in shards:
+        found = shard.examples(kind, groups)
+        found.group = regroup(found.group)
+        waiting.append(found)
+        if sum(map(len, waiting)) > max(_WAITING, len(kept)):
+            kept, waiting = Examples.concat([kept, *waiting]).smallest(k)[0], []
+    return Examples.concat([kept, *waiting]).smallest(k)
+
+
+def summed(
+    shards: Sequence[Shard], kind: str, keys: tuple[int, int], *names: str
+) -> tuple[I64, I64, I64]:
+    """Keys in a range, ascending, with counts and sums (zero if not named) over all shards."""
+    none = np.zeros(0, np.int64)
+    kept: tuple[I64, I64, I64] = none, none, none
+    waiting: list[tuple[I64, I64, I64]] = []
+    for i, shard in enumerate(shards):
+        key, count, *total = shard.keyed(kind, keys, *names)
+        waiting.append((key, count.astype(np.int64), total[0] if total else np.zeros_like(key)))
+        last = i == len(shards) - 1
+        if last or sum(len(k) for k, *_ in waiting) > max(_WAITING, len(kept[0])):
+            joined = [np.concatenate(c) for c in zip(kept, *waiting, strict=True)]
+            kept, waiting = merge_keys(joined[0], joined[1], joined[2]), []
+    return kept

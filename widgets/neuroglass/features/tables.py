@@ -14,7 +14,7 @@ import torch
 from neuroglass.features.corpus import Corpus, need_store
 from neuroglass.features.exact import F64, I64, limbs_total
 from neuroglass.features.reservoir import NEVER, Examples
-from neuroglass.features.shards import Shard, gathered
+from neuroglass.features.shards import Shard, gathered, summed
 from neuroglass.features.sketch import (
     BINS,
     EXACT_PAIRS,
@@ -24,7 +24,6 @@ from neuroglass.features.sketch import (
     Keep,
     fold_linear,
     lowest_bin,
-    merge_keys,
     merge_low,
 )
 from neuroglass.model.directions import logit_effects
@@ -123,7 +122,7 @@ def write_tables(
             top_token[rows["feature"][first]] = rows["token"][first]
             tables.write("token_stats", rows)
             tables.write("pairs", _pairs(shards, part, n, pairs))
-            if meta["neurons"] and "with_neurons" in shards[0].arrays:
+            if meta["neurons"] and "with_neurons" in shards[0].names:
                 tables.write("neurons", _neurons(shards, totals, part))
             tables.write(
                 "hist",
@@ -213,18 +212,17 @@ def _examples(
 ) -> tuple[Columns, I64]:
     """The examples of some features as columns, and how many each has."""
     groups: list[tuple[str, Examples, I64]] = []  # of each: its feature is its `group`
-    top, rank = gathered(shards, "top", (part.start, part.stop)).smallest(keep.top)
-    groups.append(("top", top, rank))
-    cells = gathered(shards, "bins", (part.start * (BINS + 1), part.stop * (BINS + 1)))
+    own = part.start, part.stop
+    groups.append(("top", *gathered(shards, "top", own, keep.top)))
     low = lowest_bin(totals.largest, keep.intervals)
-    cells.group = merge_low(cells.group, low)
-    cells, feature, chance = _weighed(cells, totals, keep, low)
+    bins = part.start * (BINS + 1), part.stop * (BINS + 1)
+    found = gathered(shards, "bins", bins, keep.in_bin, lambda cell: merge_low(cell, low))
+    cells, feature, chance = _weighed(*found, totals, keep, low)
     for name, among, k in _cuts(cells, feature, totals, keep):
         chosen = cells.take(among)
         chosen.group, chosen.order = feature[among], chance[among]
         groups.append((name, *chosen.smallest(k)))
-    random, rank = gathered(shards, "random", (part.start, part.stop)).smallest(keep.random or 1)
-    groups.append(("random", random, rank))
+    groups.append(("random", *gathered(shards, "random", own, keep.random or 1)))
 
     names = [name for name, _, _ in groups]
     whole = Examples.concat([e for _, e, _ in groups])
@@ -254,7 +252,7 @@ def _examples(
 
 
 def _weighed(
-    cells: Examples, totals: Totals, keep: Keep, low: I64
+    cells: Examples, rank: I64, totals: Totals, keep: Keep, low: I64
 ) -> tuple[Examples, I64, npt.NDArray[np.uint64]]:
     """The samples of bins, with an order by which the first few are a fair sample of all bins.
 
@@ -264,7 +262,6 @@ def _weighed(
     any set of bins, or of parts of them, are drawn as if from all tokens.
     """
     k = keep.in_bin
-    cells, rank = cells.smallest(k)
     feature, at = np.divmod(cells.group, BINS + 1)
     below = np.concatenate([np.zeros((len(low), 1), np.int64), totals.log.cumsum(1)], 1)
     count = np.where(at == 0, below[feature, low[feature]], totals.log[feature, at - 1])
@@ -297,16 +294,6 @@ def _cuts(
 # ---------------------------------------------------------------------- the other tables
 
 
-def _merged(
-    shards: Sequence[Shard], kind: str, keys: tuple[int, int], *names: str
-) -> tuple[I64, I64, I64]:
-    parts = [s.keyed(kind, keys, *names) for s in shards]
-    key = np.concatenate([p[0] for p in parts])
-    count = np.concatenate([p[1] for p in parts]).astype(np.int64)
-    total = np.concatenate([p[2] for p in parts]) if len(names) > 1 else np.zeros_like(count)
-    return merge_keys(key, count, total)
-
-
 def _most(feature: I64, count: I64, other: I64, most: int | None) -> tuple[I64, I64, I64]:
     """Rows of each feature by falling count, at most `most`: order, which are first, and the
     largest count that was left out, for each row's feature (0 for none).
@@ -327,7 +314,7 @@ def _most(feature: I64, count: I64, other: I64, most: int | None) -> tuple[I64, 
 def _by_token(shards: Sequence[Shard], part: slice, vocabulary: int, most: int | None) -> Columns:
     """On which tokens each feature is on, most often first."""
     keys = part.start * vocabulary, part.stop * vocabulary
-    key, count, total = _merged(shards, "token", keys, "count", "sum")
+    key, count, total = summed(shards, "token", keys, "count", "sum")
     feature, token = np.divmod(key, vocabulary)
     order, first, left_out = _most(feature, count, token, most)
     return {
@@ -343,7 +330,7 @@ def _by_token(shards: Sequence[Shard], part: slice, vocabulary: int, most: int |
 def _pairs(shards: Sequence[Shard], part: slice, n: int, most: int | None) -> Columns:
     """With which others each feature is on at the same token."""
     sample = 1 if n <= EXACT_PAIRS else PAIRS_SAMPLE
-    key, count, _ = _merged(shards, "pair", (part.start * n, part.stop * n), "count")
+    key, count, _ = summed(shards, "pair", (part.start * n, part.stop * n), "count")
     feature, other = np.divmod(key, n)
     order, _, left_out = _most(feature, count, other, most)
     count = count[order]
@@ -436,7 +423,7 @@ def write_heads(folder: Path, shards: Sequence[Shard], heads: Any, corpus: Corpu
     lead = len(corpus.lead)
     with tables:
         for name, most in (("top", k.top), ("random", k.firing)):
-            found, rank = gathered(shards, name, (0, len(heads))).smallest(most)
+            found, rank = gathered(shards, name, (0, len(heads)), most)
             document, start, length = corpus.place(found.window)
             own = np.array([[h.layer, h.index] for h in heads])[found.group]
             tables.write(
