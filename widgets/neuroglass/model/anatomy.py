@@ -227,11 +227,19 @@ def check_features(model: Anatomy, site: Site, features: Sequence[int]) -> None:
     Raises:
         InputError: names the valid range, and the nearest spelling that fits.
     """
-    width = model.width(site)
+    check_indices(site, model.width(site), features)
+
+
+def check_indices(owner: object, width: int, features: Sequence[int]) -> None:
+    """Refuse indices that `owner` with its `width` features does not have.
+
+    Raises:
+        InputError: names the valid range, and the nearest spelling that fits.
+    """
     for feature in features:
         if not isinstance(feature, int) or isinstance(feature, bool) or not 0 <= feature < width:
             near = difflib.get_close_matches(str(feature), map(str, range(width)), n=2)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             raise InputError(
-                f"{site} has no feature {feature!r}.", f"Features go from 0 to {width - 1}.{hint}"
+                f"{owner} has no feature {feature!r}.", f"Features go from 0 to {width - 1}.{hint}"
             )

@@ -9,14 +9,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 import traitlets as t
 
-from neuroglass.model.anatomy import check_features
-from neuroglass.model.errors import InputError, nearest
+from neuroglass.model.errors import InputError
 from neuroglass.model.live import LiveModel
 from neuroglass.model.run import Run
 from neuroglass.model.sites import SITES, WHOLE_MODEL, Site
@@ -27,6 +26,10 @@ from neuroglass.views.base import View
 from neuroglass.views.codec import pack
 from neuroglass.views.heatmap import TokenHeatmap
 from neuroglass.views.protocol import Request
+from neuroglass.views.sources import Sources, Values
+
+if TYPE_CHECKING:
+    from neuroglass.model.basis import Basis
 
 TOP = 5  # predictions per token
 AUTO_ROWS = 3  # features chosen when none are named
@@ -43,17 +46,14 @@ class _Settings:
     layer: int
     features: tuple[int, ...]
 
-    def place(self) -> Site:
-        return Site(self.site, None if self.site in WHOLE_MODEL else self.layer)
-
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """A finished run, ready to draw: the frame, and the site's values for later questions."""
+    """A finished run, ready to draw: the frame, and all values for later questions."""
 
     settings: _Settings
     frame: dict[str, Any]
-    values: torch.Tensor | None  # [tokens, width]
+    values: Values | None
     code: str
 
     def traits(self) -> dict[str, Any]:
@@ -83,8 +83,9 @@ class LiveTokenHeatmap(TokenHeatmap):
         model: LiveModel,
         text: str,
         *,
-        site: str | Site | None = None,
+        site: str | Site | Basis | None = None,
         features: Sequence[int] = (),
+        bases: Sequence[Basis] = (),
         **traits: Any,
     ) -> None:
         if not isinstance(model, LiveModel):
@@ -94,11 +95,20 @@ class LiveTokenHeatmap(TokenHeatmap):
             )
         if not isinstance(text, str):
             raise InputError(f"The text must be a string, not {type(text).__name__}.")
-        place = model.site(f"neurons.{model.n_layers // 2}" if site is None else site)
-        settings = _Settings(whole_characters(text), place.name, place.layer or 0, tuple(features))
+        name, layer = "neurons", model.n_layers // 2
+        if site is not None and not isinstance(site, str | Site):
+            bases = [*bases, *([] if any(b is site for b in bases) else [site])]
+            site = getattr(site, "name", None)
+        self._sources = Sources(model, bases)
+        if isinstance(site, str) and site in self._sources.bases:
+            name, layer = site, 0
+        elif site is not None:
+            place = model.site(site)
+            name, layer = place.name, place.layer or 0
+        settings = _Settings(whole_characters(text), name, layer, tuple(features))
         self.model = model
         self._drawing = 0  # the thread that sets the traits of a finished run, 0: none
-        self._values: torch.Tensor | None = None
+        self._values: Values | None = None
         self._pending: tuple[Job[_Picture], Callable[[], None]] | None = None
         self._check(settings)
         traits.setdefault("scale", "row")
@@ -107,30 +117,31 @@ class LiveTokenHeatmap(TokenHeatmap):
             lambda job: self._steps(job, settings, ("", 0)), priority=Priority.INTERACTIVE
         ).result()
         title = f"{model.name} · {model.dtype} · {model.hf.device}"
-        View.__init__(self, title=title, choices=_choices(model), **picture.traits(), **traits)
+        View.__init__(
+            self, title=title, choices=self._sources.choices(), **picture.traits(), **traits
+        )
         self._values = picture.values
         self.set_trait("live", True)
         self.observe(self._on_setting, names=_SETTINGS)
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any], model: LiveModel | None = None) -> TokenHeatmap:
-        """The view that `state` describes: live with a `model`, else a static picture."""
+    def from_state(
+        cls, state: Mapping[str, Any], model: LiveModel | None = None, bases: Sequence[Basis] = ()
+    ) -> TokenHeatmap:
+        """The view that `state` describes: live with a `model` (and its bases), else a picture."""
         if model is None:
             return TokenHeatmap.from_state(state)
         keep = {k: state[k] for k in ("scale", "theme", "selected") if k in state}
-        place = Site(state["site"], None if state["site"] in WHOLE_MODEL else state["layer"])
-        return cls(model, state["text"], site=place, features=state["features"], **keep)
+        name = state["site"]
+        in_layer = name not in WHOLE_MODEL and name in SITES
+        site = f"{name}.{state['layer']}" if in_layer else name
+        return cls(model, state["text"], site=site, features=state["features"], bases=bases, **keep)
 
     # -- settings ----------------------------------------------------------------------------
 
     def _check(self, settings: _Settings) -> None:
         """Refuse settings that the model does not have, before anything runs."""
-        names = [s["name"] for s in _choices(self.model)["sites"]]
-        if settings.site not in names:
-            raise InputError(
-                f"A heatmap can't show the site {settings.site!r}.", nearest(settings.site, names)
-            )
-        check_features(self.model, self.model.site(settings.place()), settings.features)
+        self._sources.find(settings.site, settings.layer).check(settings.features)
 
     @t.validate("site", "layer", "features", "text")
     def _check_setting(self, proposal: Any) -> Any:
@@ -228,7 +239,7 @@ class LiveTokenHeatmap(TokenHeatmap):
         self, job: Job[Any], settings: _Settings, origin: tuple[str, int]
     ) -> Generator[None, None, _Picture]:
         """The job: run the model, then make the frame."""
-        site = settings.place()
+        source = self._sources.find(settings.site, settings.layer)
         common: dict[str, Any] = {
             "request": origin,
             "text": settings.text,
@@ -237,12 +248,12 @@ class LiveTokenHeatmap(TokenHeatmap):
         }
         if not settings.text:
             empty = frames.frame([], [], features=settings.features, **common)
-            return _Picture(settings, empty, None, _code(self.model, settings))
-        run = yield from self.model.steps(settings.text, [site], job)
+            return _Picture(settings, empty, None, self._code_of(settings))
+        run = yield from self.model.steps(settings.text, [source.site], job)
         yield
-        values = run[site][0].flatten(1).float().cpu()  # [tokens, width]
+        values = source.read(run)
         masked = _mask_bits(run)
-        features = settings.features or _strongest_rows(values, masked)
+        features = settings.features or values.largest(masked == 0, AUTO_ROWS)
         settings = _Settings(settings.text, settings.site, settings.layer, features)
         pieces, kinds = run.pieces()
         seq = frames.sequence(
@@ -257,17 +268,17 @@ class LiveTokenHeatmap(TokenHeatmap):
         exact = len(features) * len(pieces) <= frames.EXACT
         rows = [
             frames.row(
-                f"{site} / {i}",
-                values[:, i].numpy(),
+                source.label(i),
+                values.column(i),
                 feature=i,
                 masked=masked,
-                signed=not self.model.positive(site),
+                signed=not source.positive,
                 exact=exact,
             )
             for i in features
         ]
         made = frames.frame([seq], rows, features=features, **common)
-        return _Picture(settings, made, values, _code(self.model, settings))
+        return _Picture(settings, made, values, self._code_of(settings))
 
     def _on_detail(self, request: Request) -> None:
         row, position = request.get("row", int), request.get("position", int)
@@ -275,19 +286,32 @@ class LiveTokenHeatmap(TokenHeatmap):
         strongest: list[dict[str, float | int]] = []
         value = frames.value_at(self.frame, row, position)
         if self._values is not None:
-            here = self._values[position]
-            value = float(here[self.frame["rows"][row]["feature"]])
-            best = here.abs().topk(min(STRONGEST, here.numel())).indices.tolist()
-            strongest = [{"feature": i, "value": float(here[i])} for i in best]
+            value = float(self._values.column(self.frame["rows"][row]["feature"])[position])
+            best = self._values.at(position, STRONGEST)
+            strongest = [{"feature": i, "value": v} for i, v in best]
         self._answer(request, value=value, strongest=strongest)
+
+    def _code_of(self, made: _Settings) -> str:
+        """Python that makes this picture again."""
+        basis = self._sources.code.get(made.site)
+        lines = ["import neuroglass as ng", "", f"model = {self.model.code}"]
+        if basis is None:
+            name = made.site if made.site in WHOLE_MODEL else f"{made.site}.{made.layer}"
+            site = repr(name)
+        else:
+            site = "basis"
+            lines.append(f"basis = {basis}")
+        arguments = f"{made.text!r}, site={site}, features={list(made.features)}"
+        return "\n".join([*lines, f"ng.heatmap(model, {arguments})"])
 
 
 def heatmap(
     model: LiveModel,
     text: str,
     *,
-    site: str | Site | None = None,
+    site: str | Site | Basis | None = None,
     features: Sequence[int] = (),
+    bases: Sequence[Basis] = (),
     **traits: Any,
 ) -> LiveTokenHeatmap:
     """Show a text coloured by features of a live model; edit it in the widget, or from Python.
@@ -295,28 +319,15 @@ def heatmap(
     Args:
         model: from ``ng.load``.
         text: the first text; may be empty.
-        site: e.g. ``"neurons.10"``; None: the MLP neurons of the middle layer.
+        site: e.g. ``"neurons.10"``, or a dictionary; None: the MLP neurons of the middle layer.
         features: indices at that site, one row each; none: the three strongest on this text.
+        bases: dictionaries and directions that can be chosen beside the sites.
         **traits: ``scale``, ``theme``, ``selected``, as in ``TokenHeatmap``.
 
     Raises:
-        InputError: unknown site or feature, text longer than the context, no tokenizer.
+        InputError: unknown site, basis or feature, text longer than the context, no tokenizer.
     """
-    return LiveTokenHeatmap(model, text, site=site, features=features, **traits)
-
-
-def _choices(model: LiveModel) -> dict[str, Any]:
-    sites = [
-        {
-            "name": name,
-            "layers": 1 if name in WHOLE_MODEL else model.n_layers,
-            "width": model.widths[name],
-            "what": what,
-        }
-        for name, what in SITES.items()
-        if name in model.widths and name != "logits"
-    ]
-    return {"sites": sites, "context": model.context}
+    return LiveTokenHeatmap(model, text, site=site, features=features, bases=bases, **traits)
 
 
 def _mask_bits(run: Run) -> Any:
@@ -326,14 +337,6 @@ def _mask_bits(run: Run) -> Any:
     )
     assert isinstance(bits, torch.Tensor)
     return bits.cpu().numpy()
-
-
-def _strongest_rows(values: torch.Tensor, masked: Any) -> tuple[int, ...]:
-    """The features with the largest magnitude on any counted token."""
-    counted = values[torch.from_numpy(masked == 0)]
-    counted = counted if len(counted) else values
-    peaks = counted.abs().amax(0)
-    return tuple(peaks.topk(min(AUTO_ROWS, peaks.numel())).indices.tolist())
 
 
 def _top(run: Run) -> dict[str, Any]:
@@ -350,11 +353,3 @@ def _has(frame: Mapping[str, Any], selected: tuple[int, int]) -> bool:
     row, position = selected
     rows, seqs = frame["rows"], frame["seqs"]
     return row < len(rows) and position < len(seqs[rows[row]["seq"]]["pieces"])
-
-
-def _code(model: LiveModel, made: _Settings) -> str:
-    return (
-        f"import neuroglass as ng\n\nmodel = {model.code}\n"
-        f"ng.heatmap(model, {made.text!r}, site={str(made.place())!r}, "
-        f"features={list(made.features)})"
-    )

@@ -1,0 +1,240 @@
+"""What the rows of a live view are of: coordinates of a site, or features of a basis.
+
+A source says what a run must capture; from the run it takes ``Values``: columns of features, and
+the largest features of a token or of the whole text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from neuroglass import zoo
+from neuroglass.features.entries import entries, vectors
+from neuroglass.features.exact import I64
+from neuroglass.model.anatomy import check_features, check_indices
+from neuroglass.model.errors import InputError, nearest
+from neuroglass.model.sites import SITES, WHOLE_MODEL, Site
+from neuroglass.sae.dictionary import SAE
+
+if TYPE_CHECKING:
+    from neuroglass.model.basis import Basis
+    from neuroglass.model.live import LiveModel
+    from neuroglass.model.run import Run
+
+F32 = npt.NDArray[np.float32]
+
+
+class Values(Protocol):
+    """Values of all features of a source on one text."""
+
+    def column(self, feature: int) -> F32:
+        """One feature: [tokens]."""
+
+    def at(self, position: int, k: int) -> list[tuple[int, float]]:
+        """The `k` largest by size at a token, zeros left out; largest first."""
+
+    def largest(self, counted: npt.NDArray[np.bool_], k: int) -> tuple[int, ...]:
+        """The `k` features that are largest by size on any counted token."""
+
+
+class Source(Protocol):
+    """See the module."""
+
+    @property
+    def site(self) -> Site:
+        """What a run must capture."""
+
+    @property
+    def positive(self) -> bool:
+        """Values are never below zero."""
+
+    def check(self, features: Sequence[int]) -> None:
+        """Refuse features that are not there.
+
+        Raises:
+            InputError: names the bad one.
+        """
+
+    def read(self, run: Run) -> Values:
+        """The values of the run's first text."""
+
+    def label(self, feature: int) -> str:
+        """What a row is called."""
+
+
+@dataclass(frozen=True)
+class Dense:
+    """Values [tokens, features], all of them."""
+
+    values: torch.Tensor
+
+    def column(self, feature: int) -> F32:
+        return np.asarray(self.values[:, feature].numpy(), np.float32)
+
+    def at(self, position: int, k: int) -> list[tuple[int, float]]:
+        here = self.values[position]
+        best = here.abs().topk(min(k, here.numel())).indices.tolist()
+        return [(i, v) for i in best if (v := float(here[i]))]
+
+    def largest(self, counted: npt.NDArray[np.bool_], k: int) -> tuple[int, ...]:
+        some = self.values[torch.from_numpy(counted)]
+        peaks = (some if len(some) else self.values).abs().amax(0)
+        return tuple(peaks.topk(min(k, peaks.numel())).indices.tolist())
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """The values that are not zero: token, feature and value, by token."""
+
+    token: I64
+    index: I64
+    value: F32
+    n_tokens: int
+
+    def column(self, feature: int) -> F32:
+        found = np.zeros(self.n_tokens, np.float32)
+        own = self.index == feature
+        found[self.token[own]] = self.value[own]
+        return found
+
+    def at(self, position: int, k: int) -> list[tuple[int, float]]:
+        own = np.flatnonzero(self.token == position)
+        best = own[np.argsort(-np.abs(self.value[own]), kind="stable")][:k]
+        return [(int(self.index[i]), float(self.value[i])) for i in best]
+
+    def largest(self, counted: npt.NDArray[np.bool_], k: int) -> tuple[int, ...]:
+        own = np.flatnonzero(counted[self.token] if counted.any() else self.token >= 0)
+        order = own[np.argsort(-np.abs(self.value[own]), kind="stable")]
+        best = dict.fromkeys(self.index[order].tolist())
+        return tuple(list(best)[:k])
+
+
+@dataclass(frozen=True)
+class SiteSource:
+    """The coordinates of a site."""
+
+    model: LiveModel
+    site: Site
+
+    @cached_property
+    def positive(self) -> bool:
+        return self.model.positive(self.site)
+
+    def check(self, features: Sequence[int]) -> None:
+        check_features(self.model, self.model.site(self.site), features)
+
+    def read(self, run: Run) -> Dense:
+        return Dense(run[self.site][0].flatten(1).float().cpu())
+
+    def label(self, feature: int) -> str:
+        return f"{self.site} / {feature}"
+
+
+@dataclass(frozen=True)
+class BasisSource:
+    """The features of a basis: latents of a dictionary, directions."""
+
+    basis: Basis
+
+    @property
+    def site(self) -> Site:
+        return self.basis.read_site
+
+    @cached_property
+    def positive(self) -> bool:
+        return hasattr(self.basis, "encode")  # dictionaries do; directions have signs
+
+    def check(self, features: Sequence[int]) -> None:
+        check_indices(self.basis.name, self.basis.n_features, features)
+
+    def read(self, run: Run) -> Sparse:
+        x = vectors(run, self.basis, torch.ones_like(run.mask))
+        return Sparse(*entries(self.basis, x), len(x))
+
+    def label(self, feature: int) -> str:
+        return f"{self.basis.name} / {feature}"
+
+
+class Sources:
+    """All that a live view of a model can show.
+
+    Args:
+        model: the live model.
+        bases: dictionaries and directions of it.
+
+    Attributes:
+        bases: by name; code: Python that makes them, by name.
+
+    Raises:
+        InputError: a basis of another model, or two of one name, or one named like a site.
+    """
+
+    def __init__(self, model: LiveModel, bases: Sequence[Basis] = ()) -> None:
+        self.model = model
+        self.bases: dict[str, Basis] = {}
+        for basis in bases:
+            if not hasattr(basis, "read_site"):
+                raise InputError(
+                    f"{type(basis).__name__} is no basis.",
+                    "Give an SAE, a Transcoder or Directions that is attached to the model.",
+                )
+            model.owns(basis.model, f"The basis {basis.name!r}")
+            if basis.name in self.bases or basis.name in SITES:
+                raise InputError(f"There are two things called {basis.name!r}.", "Rename one.")
+            self.bases[basis.name] = basis
+        self.code = {name: _code(basis) for name, basis in self.bases.items()}
+
+    def choices(self) -> dict[str, Any]:
+        """What the browser offers: sites and bases, and the context."""
+        model = self.model
+        sites = [
+            {
+                "name": name,
+                "layers": 1 if name in WHOLE_MODEL else model.n_layers,
+                "width": model.widths[name],
+                "what": what,
+            }
+            for name, what in SITES.items()
+            if name in model.widths and name != "logits"
+        ]
+        bases = [
+            {
+                "name": b.name,
+                "layers": 1,
+                "width": b.n_features,
+                "what": f"{b.n_features:,} features of {b.read_site}",
+            }
+            for b in self.bases.values()
+        ]
+        return {"sites": [*bases, *sites], "context": model.context}
+
+    def find(self, name: str, layer: int) -> Source:
+        """The source of a name.
+
+        Raises:
+            InputError: there is none of this name, or no such layer.
+        """
+        if name in self.bases:
+            return BasisSource(self.bases[name])
+        names = [s["name"] for s in self.choices()["sites"]]
+        if name not in names:
+            raise InputError(f"A heatmap can't show the site {name!r}.", nearest(name, names))
+        return SiteSource(
+            self.model, self.model.site(Site(name, None if name in WHOLE_MODEL else layer))
+        )
+
+
+def _code(basis: Basis) -> str:
+    """Python that makes a basis; for one that is nowhere but here, a place to put it."""
+    if basis.name in zoo.dictionaries():
+        known = SAE.load(f"zoo/{basis.name}", basis.model)
+        if known.fingerprint == basis.fingerprint:
+            return f'ng.SAE.load("zoo/{basis.name}", model)'
+    return f"...  # {basis.name}, {basis.n_features:,} features of {basis.read_site}"
