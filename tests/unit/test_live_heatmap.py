@@ -14,12 +14,15 @@ import pytest
 import torch
 
 from neuroglass import (
+    SAE,
+    Directions,
     InputError,
     LiveModel,
     LiveTokenHeatmap,
     Priority,
     TokenHeatmap,
     heatmap,
+    load,
 )
 from neuroglass.views.codec import unpack
 from neuroglass.views.live_heatmap import _Picture, _Settings
@@ -361,3 +364,85 @@ def test_an_assignment_is_not_lost_to_a_result_that_arrives_at_that_moment(
     cell.join(10)
     view.wait()
     assert (view.text, view.frame["text"]) == ("From the cell", "From the cell")
+
+
+# ---------------------------------------------------------------------- dictionaries and directions
+
+
+@pytest.fixture(scope="module")
+def with_bases() -> tuple[LiveModel, SAE, Directions]:
+    model = load()
+    chance = torch.Generator().manual_seed(0)
+    rows = torch.randn(5, model.d_model, generator=chance)
+    return model, SAE.load("zoo/A-8x", model), Directions(model, "resid_post.0", rows, "probe")
+
+
+def test_latents_are_rows_like_neurons(with_bases: tuple[LiveModel, SAE, Directions]) -> None:
+    model, sae, probe = with_bases
+    view = heatmap(model, "Vitamin C 0.63 mg", site=sae, bases=[probe])
+    assert view.site == "A-8x"
+    run = model.run(view.text, sites=["neurons.0", "resid_post.0"])
+    dense = sae.encode_dense(run["neurons.0"][0])
+    peaks = dense[1:].max(0).values if run.masks["bos"][0, 0] else dense.max(0).values
+    assert view.features == peaks.topk(3).indices.tolist()
+    for row, i in zip(view.frame["rows"], view.features, strict=True):
+        assert row["label"] == f"A-8x / {i}"
+        assert not row["signed"]
+        np.testing.assert_allclose(unpack(row["values"]), dense[:, i].numpy(), atol=1e-5)
+    view.site = "probe"
+    view.wait()
+    values = probe.activations(run["resid_post.0"][0].float(), view.features)
+    assert len(view.features) == 3
+    for k, row in enumerate(view.frame["rows"]):
+        assert row["signed"]
+        np.testing.assert_allclose(unpack(row["values"]), values[:, k].numpy(), atol=1e-5)
+    view.site = "neurons"
+    view.wait()
+    assert view.frame["rows"][0]["label"].startswith("neurons.0 / ")
+
+
+def test_a_token_names_its_strongest_latents(
+    with_bases: tuple[LiveModel, SAE, Directions], comms: list[RecordingComm]
+) -> None:
+    model, sae, _ = with_bases
+    view = heatmap(model, "Vitamin C 0.63 mg", site=sae)
+    comm_of(view).receive(
+        {"v": 1, "view": "u", "id": 900, "kind": "detail", "row": 0, "position": 5}
+    )
+    found = answer(view, 900)
+    here = sae.encode_dense(model.run(view.text, sites=["neurons.0"])["neurons.0"][0, 5])
+    best = here.topk(8)
+    assert [s["feature"] for s in found["strongest"]] == best.indices.tolist()
+    np.testing.assert_allclose([s["value"] for s in found["strongest"]], best.values, atol=1e-5)
+
+
+def test_the_code_of_a_dictionary_makes_the_view_again(
+    with_bases: tuple[LiveModel, SAE, Directions],
+) -> None:
+    model, sae, probe = with_bases
+    view = heatmap(model, "Vitamin C 0.63 mg", site=sae, features=[7, 9])
+    assert 'ng.SAE.load("zoo/A-8x", model)' in view.code
+    names: dict[str, Any] = {}
+    exec(view.code.replace("ng.heatmap(", "made = ng.heatmap("), names)
+    assert names["made"].frame["rows"] == view.frame["rows"]
+    own = heatmap(model, "x", site=probe)
+    assert "basis = ...  # probe, 5 features of resid_post.0" in own.code
+    again = LiveTokenHeatmap.from_state(view.state, model, bases=[sae])
+    assert (again.site, again.features) == ("A-8x", [7, 9])
+    with pytest.raises(InputError, match="A-8x"):
+        LiveTokenHeatmap.from_state(view.state, model)
+
+
+def test_bases_that_do_not_fit_are_refused(
+    with_bases: tuple[LiveModel, SAE, Directions], smollm2: LiveModel
+) -> None:
+    model, sae, _ = with_bases
+    with pytest.raises(InputError, match="two things called 'A-8x'"):
+        heatmap(model, "x", bases=[sae, SAE.load("zoo/A-8x", model)])
+    with pytest.raises(InputError, match="A-8x"):
+        heatmap(smollm2, "x", bases=[sae])
+    with pytest.raises(InputError, match="A-8x has no feature 4096"):
+        heatmap(model, "x", site=sae, features=[4096])
+    other: Any = object()
+    with pytest.raises(InputError, match="object is no basis"):
+        heatmap(model, "x", bases=[other])
