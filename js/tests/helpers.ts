@@ -52,6 +52,7 @@ export const TRAITS: Traits = {
   site: "neurons",
   layer: 10,
   features: [],
+  locked: [],
   choices: {
     sites: [
       { name: "neurons", layers: 30, width: 1536, what: "" },
@@ -60,6 +61,10 @@ export const TRAITS: Traits = {
       { name: "embed", layers: 0, width: 576, what: "" },
     ],
     context: 64,
+    quantities: [
+      { key: "surprise", label: "surprise (nats)" },
+      { key: "rank", label: "rank" },
+    ],
   },
   frame: {},
   selected: null,

@@ -1,7 +1,7 @@
 // The live view against a kernel that the test plays: typing, requests, frames of several makers, silence, errors.
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Traits } from "../src/views/heatmap/synced.js";
-import { type Mounted, type Sent, VERSION, frame, mountLive, row, type } from "./helpers.js";
+import { type Mounted, type Sent, VERSION, frame, mount, mountLive, row, type } from "./helpers.js";
 
 let m: Mounted;
 beforeEach(() => {
@@ -135,6 +135,60 @@ describe("controls", () => {
     expect((m.$(".ng-features") as HTMLInputElement).value).toBe("12");
     answer(sent(), ["Hello"], [row([2], { feature: 12 })]);
     expect(m.$(".ng-row-remove").hidden).toBe(true);
+  });
+
+  test("rows are kept, let go, moved and removed; the kept ones are a list of their own", () => {
+    const of = (i: number, more = {}): ReturnType<typeof row> => row([i], { feature: i, key: `neurons.10/${i}`, label: `neurons.10 / ${i}`, ...more });
+    const surprise = row([1], { feature: null, key: "surprise", label: "surprise (nats)", locked: true });
+    const other = row([3], { feature: 3, key: "mlp_out.2/3", label: "mlp_out.2 / 3", locked: true });
+    const show = (rows: ReturnType<typeof row>[]): void => {
+      live({ frame: frame(["Hello"], rows, { features: [77, 12] }), features: [77, 12], locked: ["surprise", "mlp_out.2/3"] });
+    };
+    const press = (r: number, name: string): void => m.$(`.ng-row[data-row="${r}"] [aria-label^="${name} "]`).click();
+    const asked = (): unknown[] => [sent().locked, sent().features];
+    const all = [surprise, other, of(77), of(12)];
+
+    show(all);
+    expect(m.$('.ng-row[data-row="0"] .ng-row-lock').getAttribute("aria-pressed")).toBe("true");
+    expect(m.$('.ng-row[data-row="2"] .ng-row-lock').getAttribute("aria-pressed")).toBe("false");
+    press(2, "keep");
+    expect(asked()).toEqual([["surprise", "mlp_out.2/3", "neurons.10/77"], [12]]);
+
+    show(all);
+    press(0, "move down");
+    expect(asked()).toEqual([["mlp_out.2/3", "surprise"], [77, 12]]);
+    show(all);
+    press(3, "move up");
+    expect(asked()).toEqual([["surprise", "mlp_out.2/3"], [12, 77]]);
+    for (const [r, name] of [[0, "move up"], [1, "move down"], [2, "move up"], [3, "move down"]] as const) {
+      expect((m.$(`.ng-row[data-row="${r}"] [aria-label^="${name} "]`) as HTMLButtonElement).disabled, `${r} ${name}`).toBe(true);
+    }
+
+    show(all);
+    press(1, "keep"); // of another site: it goes
+    expect(asked()).toEqual([["surprise"], [77, 12]]);
+    show([surprise, of(5, { locked: true }), of(77)]);
+    press(1, "keep"); // of this site: it stays, as one of the others
+    expect(asked()).toEqual([["surprise"], [5, 77]]);
+    show([surprise, of(77)]);
+    expect(m.$('.ng-row[data-row="1"] .ng-row-remove').hidden).toBe(true);
+    press(0, "remove");
+    expect(asked()).toEqual([[], [77]]);
+  });
+
+  test("a quantity is added once, above the features", () => {
+    live({ locked: ["rank"] });
+    const add = m.$(".ng-add") as HTMLSelectElement;
+    expect([...add.options].map(({ value }) => value)).toEqual(["", "surprise"]);
+    add.value = "surprise";
+    add.dispatchEvent(new Event("change"));
+    expect(sent().locked).toEqual(["rank", "surprise"]);
+    expect(add.hidden).toBe(true);
+  });
+
+  test("a picture without a kernel has no buttons on its rows", () => {
+    m = mount({ frame: frame(["Hello"], [row([1], { key: "neurons.10/77" }), row([2], { key: "neurons.10/12" })]) });
+    for (const button of m.root.querySelectorAll<HTMLElement>(".ng-row-tools button")) expect(button.hidden).toBe(true);
   });
 
   test("Stop shows after 400 ms and cancels", () => {

@@ -62,3 +62,44 @@ def test_a_token_is_asked_for_its_latents(lab_page: Page, lab: labs.Lab) -> None
     assert "0 to 4095" in str(root.locator(".ng-problem").text_content())
     root.screenshot(path=str(lab.root / "latents.png"))
     labs.close_notebook(page, lab)
+
+
+def test_rows_are_kept_moved_and_let_go(lab_page: Page, lab: labs.Lab) -> None:
+    page = lab_page
+    path = labs.write_notebook(lab.root / "kept.ipynb", [LIVE])
+    labs.open_notebook(page, lab, path)
+    labs.run_all(page)
+    root = page.locator(".ng-heatmap").first
+    root.locator(".ng-tok").first.wait_for()
+
+    def rows() -> list[str]:
+        return list(root.locator(".ng-row-label").all_text_contents())
+
+    def press(row: int, name: str) -> None:
+        root.locator(f'.ng-row[data-row="{row}"]').get_by_label(name, exact=False).first.click()
+
+    first = rows()
+    root.locator("select.ng-add").select_option("surprise")
+    labs.wait_until("surprise is shown", lambda: rows() == ["surprise (nats)", *first])
+    press(2, "keep")
+    kept = ["surprise (nats)", first[1]]
+    labs.wait_until("a neuron is kept", lambda: rows() == [*kept, first[0], first[2]])
+    press(1, "move up")
+    labs.wait_until("it moved up", lambda: rows()[:2] == kept[::-1])
+    root.locator("select.ng-site").select_option("A-8x")
+    labs.wait_until(
+        "kept rows stay",
+        lambda: rows()[:2] == kept[::-1] and all(r.startswith("A-8x") for r in rows()[2:]),
+    )
+    assert labs.kernel_json(page, "w.locked") == [first[1].replace(" ", ""), "surprise"]
+    root.locator("textarea.ng-text").fill("Niacin 0.63 mg")
+    labs.wait_until(
+        "typing goes on",
+        lambda: root.locator('.ng-row[data-row="0"] .ng-tok').last.text_content() == " mg",
+    )
+    root.screenshot(path=str(lab.root / "kept.png"))
+    press(0, "keep")  # of another site: it goes
+    labs.wait_until("it was let go", lambda: rows()[0] == "surprise (nats)")
+    press(0, "remove")
+    labs.wait_until("all of one site", lambda: all(r.startswith("A-8x / ") for r in rows()))
+    labs.close_notebook(page, lab)

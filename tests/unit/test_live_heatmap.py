@@ -352,7 +352,7 @@ def test_an_assignment_is_not_lost_to_a_result_that_arrives_at_that_moment(
 ) -> None:
     view = heatmap(smollm2, TEXT, features=[5])
     settings = _Settings(TEXT, "neurons", 15, (5,))
-    late = _Picture(settings, view.frame, None, "")
+    late = _Picture(settings, view.frame, None, (), "")
     with view._lock:  # the cell's assignment stores its value, then waits for the lock …
         cell = threading.Thread(target=lambda: setattr(view, "text", "From the cell"))
         cell.start()
@@ -446,3 +446,95 @@ def test_bases_that_do_not_fit_are_refused(
     other: Any = object()
     with pytest.raises(InputError, match="object is no basis"):
         heatmap(model, "x", bases=[other])
+
+
+def test_rows_that_stay_when_the_site_changes(
+    with_bases: tuple[LiveModel, SAE, Directions],
+) -> None:
+    model, sae, probe = with_bases
+    keys = ["surprise", "A-8x/77", "neurons.0/12", "probe/3", "rank", "entropy"]
+    view = heatmap(model, "Vitamin C 0.63 mg", site="resid_post.0", bases=[sae, probe], locked=keys)
+    rows = view.frame["rows"]
+    assert [r["key"] for r in rows[:6]] == keys
+    assert [r["locked"] for r in rows] == [True] * 6 + [False] * 3
+    run = model.run(view.text, sites=["neurons.0", "resid_post.0"])
+    neurons, residual = run["neurons.0"][0], run["resid_post.0"][0].float()
+    want = {
+        "surprise": -run.logprobs[0],
+        "A-8x/77": sae.encode_dense(neurons, [77])[:, 0],
+        "neurons.0/12": neurons[:, 12],
+        "probe/3": probe.activations(residual, [3])[:, 0],
+        "rank": run.ranks[0].log10(),
+        "entropy": run.entropy[0],
+    }
+    for row in rows[:6]:
+        np.testing.assert_allclose(unpack(row["values"]), want[row["key"]].numpy(), atol=1e-5)
+    view.site = "embed"
+    view.wait()
+    assert [r["key"] for r in view.frame["rows"][:6]] == keys
+    assert view.frame["rows"][6]["label"].startswith("embed / ")
+    view.locked = ["rank"]
+    view.wait()
+    assert [r["key"] for r in view.frame["rows"] if r["locked"]] == ["rank"]
+    # a kept feature is not also chosen as one of the strongest
+    first = view.features[0]
+    view.features = []
+    view.wait()
+    view.locked = [f"embed/{first}"]
+    view.features = []
+    view.wait()
+    assert first not in view.features
+    assert len(view.features) == 3
+
+
+def test_ranks_are_those_of_a_sort(with_bases: tuple[LiveModel, SAE, Directions]) -> None:
+    model, *_ = with_bases
+    run = model.run(["Vitamin C 0.63 mg", "a"])
+    assert run.logits is not None
+    for b, row in enumerate(run.tokens.tolist()):
+        n = int(run.mask[b].sum())
+        for i in range(1, n):
+            order = run.logits[b, i - 1].sort(descending=True, stable=True).indices.tolist()
+            assert run.ranks[b, i] == 1 + order.index(row[i])
+        assert run.ranks[b, 0].isnan()
+        assert run.ranks[b, n:].isnan().all()
+
+
+def test_rows_that_are_none_are_refused(with_bases: tuple[LiveModel, SAE, Directions]) -> None:
+    model, *_ = with_bases
+    view = heatmap(model, "Vitamin C", locked=["surprise"])
+    for key, message in (
+        ("surprize", "is no row"),
+        ("neurons.0/x", "is no row"),
+        ("neurons.0/512", "no feature 512"),
+        ("A-8x/1", "A-8x"),
+    ):
+        with pytest.raises(InputError, match=message):
+            view.locked = [key]
+    with pytest.raises(InputError, match="locked twice"):
+        view.locked = ["rank", "rank"]
+    assert view.locked == ["surprise"]
+
+
+def test_the_browser_asks_for_rows_that_stay(
+    with_bases: tuple[LiveModel, SAE, Directions], comms: list[RecordingComm]
+) -> None:
+    model, sae, _ = with_bases
+    view = heatmap(model, "Vitamin C 0.63 mg", bases=[sae])
+    answer(view, ask(view, locked=["surprise", "A-8x/7"]))
+    assert view.locked == ["surprise", "A-8x/7"]
+    assert [r["key"] for r in view.frame["rows"]][:2] == ["surprise", "A-8x/7"]
+    assert "locked=['surprise', 'A-8x/7']" in view.code
+    assert "bases=[basis_0]" in view.code
+    names: dict[str, Any] = {}
+    exec(view.code.replace("ng.heatmap(", "made = ng.heatmap("), names)
+    assert names["made"].frame["rows"] == view.frame["rows"]
+    failed = answer(view, ask(view, locked=["nothing/7"]))
+    assert "nothing" in failed["error"]["message"]
+    # the first token has no surprise: a number that is missing, not zero
+    comm_of(view).receive(
+        {"v": 1, "view": "u", "id": 901, "kind": "detail", "row": 0, "position": 0}
+    )
+    assert answer(view, 901)["value"] is None
+    again = LiveTokenHeatmap.from_state(view.state, model, bases=[sae])
+    assert [r["key"] for r in again.frame["rows"]] == [r["key"] for r in view.frame["rows"]]

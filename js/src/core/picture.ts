@@ -27,6 +27,8 @@ export interface Sequence {
 export interface Row {
   label: string;
   feature: number | null;
+  key: string;
+  locked: boolean;
   seq: Sequence;
   values: Float32Array;
   approximate: boolean; // the values were quantised
@@ -39,7 +41,8 @@ export interface Row {
   clipped: number;
 }
 
-export interface Picture extends Omit<WireFrame, "seqs" | "rows"> {
+export interface Picture extends Omit<WireFrame, "seqs" | "rows" | "locked"> {
+  locked: string[];
   seqs: Sequence[];
   rows: Row[];
 }
@@ -86,6 +89,8 @@ function readRow(wire: WireRow, seqs: Sequence[], name: string): Row {
   return {
     label: wire.label,
     feature: wire.feature,
+    key: wire.key ?? "",
+    locked: wire.locked ?? false,
     seq,
     values,
     approximate,
@@ -121,8 +126,8 @@ export function readFrame(frame: Partial<WireFrame> | null | undefined, scale: "
   const seqs = frame.seqs.map((seq, i) => readSequence(seq, `seqs[${i}]`));
   const rows = frame.rows.map((row, i) => readRow(row, seqs, `rows[${i}]`));
   scaleRows(rows, scale);
-  const { id = 0, view = "", text = "", site = "", layer = 0, features = [], notice = null } = frame;
-  return { id, view, text, site, layer, features, notice, seqs, rows };
+  const { id = 0, view = "", text = "", site = "", layer = 0, features = [], locked = [], notice = null } = frame;
+  return { id, view, text, site, layer, features, locked, notice, seqs, rows };
 }
 
 /** All tokens of the picture, counted once per sequence. */

@@ -25,6 +25,8 @@ export interface WireSequence {
 export interface WireRow {
   label: string;
   feature: number | null;
+  key?: string; // names the row in `locked`; "" where rows have no names
+  locked?: boolean; // it stays when the site changes
   seq: number;
   values: Packed;
   signed: boolean;
@@ -38,6 +40,7 @@ export interface WireFrame {
   site: string;
   layer: number;
   features: number[];
+  locked?: string[];
   seqs: WireSequence[];
   rows: WireRow[];
   notice: string | null;

@@ -125,6 +125,22 @@ class Run:
         """Entropy of the distribution after each token, nats, float32 [batch, tokens]."""
         return self._predictions[1]
 
+    @cached_property
+    def ranks(self) -> torch.Tensor:
+        """Rank of each token among all that could have come, float32 [batch, tokens].
+
+        1 is the likeliest; of equally likely ones all have the best rank. NaN at the first token
+        and on padding.
+        """
+        logits = self._need_logits()
+        ranks = torch.full(logits.shape[:2], torch.nan)
+        for start in range(0, logits.shape[1] - 1, _CHUNK):
+            part = logits[:, start : min(start + _CHUNK, logits.shape[1] - 1)]
+            after = self.tokens[:, start + 1 : start + 1 + part.shape[1]].unsqueeze(-1)
+            above = (part > part.gather(-1, after)).sum(-1)
+            ranks[:, start + 1 : start + 1 + part.shape[1]] = (above + 1).float().cpu()
+        return ranks.masked_fill(~self.mask.cpu(), torch.nan)
+
     def top(self, k: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
         """The `k` likeliest next tokens after each token: ids and log-probabilities (nats).
 

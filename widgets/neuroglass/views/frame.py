@@ -47,6 +47,8 @@ def row(
     *,
     seq: int = 0,
     feature: int | None = None,
+    key: str = "",
+    locked: bool = False,
     masked: npt.NDArray[Any] | None = None,
     signed: bool | None = None,
     exact: bool = True,
@@ -55,6 +57,9 @@ def row(
 
     Args:
         values: [tokens]; NaN is missing.
+        feature: the index that the row is of; None for other quantities.
+        key: names the row for the view that made it; see ``Sources.row``.
+        locked: the row stays when the site changes.
         masked: [tokens], nonzero where the token is not counted.
         signed: None looks at the values: any negative one makes the row signed.
     """
@@ -66,6 +71,8 @@ def row(
     return {
         "label": label,
         "feature": feature,
+        "key": key,
+        "locked": locked,
         "seq": seq,
         "values": packed,
         "signed": signed,
@@ -83,6 +90,7 @@ def frame(
     site: str = "",
     layer: int = 0,
     features: Sequence[int] = (),
+    locked: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The whole picture; `request` is the (view, id) that asked for it, ("", 0) for Python."""
     return {
@@ -92,6 +100,7 @@ def frame(
         "site": site,
         "layer": layer,
         "features": list(features),
+        "locked": list(locked),
         "seqs": seqs,
         "rows": rows,
         "notice": notice,

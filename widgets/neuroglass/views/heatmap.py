@@ -53,6 +53,7 @@ class TokenHeatmap(View):
     site = t.Unicode("").tag(sync=True)
     layer = t.Int(0).tag(sync=True)
     features = t.List(t.Int()).tag(sync=True)
+    locked = t.List(t.Unicode()).tag(sync=True)
     choices = t.Dict().tag(sync=True)
     frame = t.Dict().tag(sync=True)
     selected = t.Tuple(t.Int(), t.Int(), allow_none=True, default_value=None).tag(sync=True)

@@ -6,9 +6,10 @@ one frame flows out. Only the newest request of a view is ever drawn.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -24,9 +25,10 @@ from neuroglass.model.worker import Cancelled, Job, Priority
 from neuroglass.views import frame as frames
 from neuroglass.views.base import View
 from neuroglass.views.codec import pack
+from neuroglass.views.frame import Floats
 from neuroglass.views.heatmap import TokenHeatmap
 from neuroglass.views.protocol import Request
-from neuroglass.views.sources import Sources, Values
+from neuroglass.views.sources import Sources, Values, key_of
 
 if TYPE_CHECKING:
     from neuroglass.model.basis import Basis
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 TOP = 5  # predictions per token
 AUTO_ROWS = 3  # features chosen when none are named
 STRONGEST = 8  # features named for a selected token
-_SETTINGS = ["text", "site", "layer", "features"]
+_SETTINGS = ["text", "site", "layer", "features", "locked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class _Settings:
     site: str
     layer: int
     features: tuple[int, ...]
+    locked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,8 @@ class _Picture:
 
     settings: _Settings
     frame: dict[str, Any]
-    values: Values | None
+    values: Values | None  # of all features of the site
+    rows: tuple[Floats, ...]  # exact
     code: str
 
     def traits(self) -> dict[str, Any]:
@@ -64,6 +68,7 @@ class _Picture:
             "site": made.site,
             "layer": made.layer,
             "features": list(made.features),
+            "locked": list(made.locked),
             "frame": self.frame,
             "code": self.code,
         }
@@ -73,7 +78,9 @@ class LiveTokenHeatmap(TokenHeatmap):
     """Text that the reader edits, coloured by what the model does with it. See ``heatmap``.
 
     Traits, all readable and settable: ``text``, ``site``, ``layer``, ``features`` (an assignment
-    runs the model; ``wait()`` waits for it), ``selected``, ``scale``, ``theme``.
+    runs the model; ``wait()`` waits for it), ``locked``: rows that stay when the site changes, by
+    key (``"neurons.0/12"``, ``"A-8x/77"``, ``"surprise"``, ``"entropy"``, ``"rank"``),
+    ``selected``, ``scale``, ``theme``.
     """
 
     _handlers: ClassVar[dict[str, str]] = {**TokenHeatmap._handlers, "run": "_on_run"}
@@ -86,6 +93,7 @@ class LiveTokenHeatmap(TokenHeatmap):
         site: str | Site | Basis | None = None,
         features: Sequence[int] = (),
         bases: Sequence[Basis] = (),
+        locked: Sequence[str] = (),
         **traits: Any,
     ) -> None:
         if not isinstance(model, LiveModel):
@@ -105,10 +113,11 @@ class LiveTokenHeatmap(TokenHeatmap):
         elif site is not None:
             place = model.site(site)
             name, layer = place.name, place.layer or 0
-        settings = _Settings(whole_characters(text), name, layer, tuple(features))
+        settings = _Settings(whole_characters(text), name, layer, tuple(features), tuple(locked))
         self.model = model
         self._drawing = 0  # the thread that sets the traits of a finished run, 0: none
         self._values: Values | None = None
+        self._rows: tuple[Floats, ...] = ()
         self._pending: tuple[Job[_Picture], Callable[[], None]] | None = None
         self._check(settings)
         traits.setdefault("scale", "row")
@@ -120,7 +129,7 @@ class LiveTokenHeatmap(TokenHeatmap):
         View.__init__(
             self, title=title, choices=self._sources.choices(), **picture.traits(), **traits
         )
-        self._values = picture.values
+        self._values, self._rows = picture.values, picture.rows
         self.set_trait("live", True)
         self.observe(self._on_setting, names=_SETTINGS)
 
@@ -131,7 +140,7 @@ class LiveTokenHeatmap(TokenHeatmap):
         """The view that `state` describes: live with a `model` (and its bases), else a picture."""
         if model is None:
             return TokenHeatmap.from_state(state)
-        keep = {k: state[k] for k in ("scale", "theme", "selected") if k in state}
+        keep = {k: state[k] for k in ("scale", "theme", "selected", "locked") if k in state}
         name = state["site"]
         in_layer = name not in WHOLE_MODEL and name in SITES
         site = f"{name}.{state['layer']}" if in_layer else name
@@ -142,8 +151,12 @@ class LiveTokenHeatmap(TokenHeatmap):
     def _check(self, settings: _Settings) -> None:
         """Refuse settings that the model does not have, before anything runs."""
         self._sources.find(settings.site, settings.layer).check(settings.features)
+        for key in settings.locked:
+            self._sources.row(key)
+        if len(set(settings.locked)) < len(settings.locked):
+            raise InputError(f"A row is locked twice: {', '.join(settings.locked)}.")
 
-    @t.validate("site", "layer", "features", "text")
+    @t.validate("site", "layer", "features", "locked", "text")
     def _check_setting(self, proposal: Any) -> Any:
         name, value = proposal["trait"].name, proposal["value"]
         if self._drawing == threading.get_ident() or not self.live:
@@ -156,7 +169,8 @@ class LiveTokenHeatmap(TokenHeatmap):
         new = {n: getattr(self, n) for n in _SETTINGS} | {name: value}
         if name == "site":
             new["features"] = []  # another site has other features
-        return _Settings(**{**new, "features": tuple(new["features"])})
+        lists = {n: tuple(new[n]) for n in ("features", "locked")}
+        return _Settings(**{**new, **lists})
 
     def _on_setting(self, change: Any) -> None:
         """A setting changed from Python or a link: run, without waiting."""
@@ -199,6 +213,7 @@ class LiveTokenHeatmap(TokenHeatmap):
             request.get("site", str),
             request.get("layer", int),
             tuple(request.integers("features")),
+            tuple(request.strings("locked")),
         )
         try:
             self._check(settings)
@@ -230,7 +245,7 @@ class LiveTokenHeatmap(TokenHeatmap):
                 for name, value in picture.traits().items():
                     setattr(self, name, value)
                 self.set_trait("error", None)
-                self._values = picture.values
+                self._values, self._rows = picture.values, picture.rows
             finally:
                 self._drawing = 0
         return {}
@@ -245,16 +260,23 @@ class LiveTokenHeatmap(TokenHeatmap):
             "text": settings.text,
             "site": settings.site,
             "layer": settings.layer,
+            "locked": settings.locked,
         }
         if not settings.text:
             empty = frames.frame([], [], features=settings.features, **common)
-            return _Picture(settings, empty, None, self._code_of(settings))
-        run = yield from self.model.steps(settings.text, [source.site], job)
+            return _Picture(settings, empty, None, (), self._code_of(settings))
+        kept = [self._sources.row(key) for key in settings.locked]
+        sites = [source.site, *(r[0].site for r in kept if isinstance(r, tuple))]
+        run = yield from self.model.steps(settings.text, list(dict.fromkeys(sites)), job)
         yield
-        values = source.read(run)
+        read = {source.name: source.read(run)}
         masked = _mask_bits(run)
-        features = settings.features or values.largest(masked == 0, AUTO_ROWS)
-        settings = _Settings(settings.text, settings.site, settings.layer, features)
+        n_auto = AUTO_ROWS + len(kept)  # some of them may be locked
+        own = [r[1] for r in kept if isinstance(r, tuple) and r[0].name == source.name]
+        features = settings.features or tuple(
+            i for i in read[source.name].largest(masked == 0, n_auto) if i not in own
+        )[:AUTO_ROWS]  # fmt: skip
+        settings = replace(settings, features=features)
         pieces, kinds = run.pieces()
         seq = frames.sequence(
             pieces,
@@ -265,20 +287,33 @@ class LiveTokenHeatmap(TokenHeatmap):
             entropy=run.entropy[0].numpy(),
             top=_top(run),
         )
-        exact = len(features) * len(pieces) <= frames.EXACT
-        rows = [
-            frames.row(
-                source.label(i),
-                values.column(i),
-                feature=i,
-                masked=masked,
-                signed=not source.positive,
-                exact=exact,
+        wanted = [*kept, *((source, i) for i in features)]
+        exact = len(wanted) * len(pieces) <= frames.EXACT
+        rows, columns = [], []
+        for k, one in enumerate(wanted):
+            locked = k < len(kept)
+            about: dict[str, Any]
+            if isinstance(one, tuple):
+                owner, i = one
+                if owner.name not in read:
+                    read[owner.name] = owner.read(run)
+                column = read[owner.name].column(i)
+                about = {"label": f"{owner.name} / {i}", "feature": i, "key": key_of(owner, i)}
+                signed = not owner.positive
+            else:
+                column = one.of(run)[0].numpy()
+                about = {"label": one.label, "key": settings.locked[k]}
+                signed = False
+            rows.append(
+                frames.row(
+                    values=column, masked=masked, signed=signed, exact=exact, locked=locked, **about
+                )
             )
-            for i in features
-        ]
+            columns.append(column)
+            yield
         made = frames.frame([seq], rows, features=features, **common)
-        return _Picture(settings, made, values, self._code_of(settings))
+        code = self._code_of(settings)
+        return _Picture(settings, made, read[source.name], tuple(columns), code)
 
     def _on_detail(self, request: Request) -> None:
         row, position = request.get("row", int), request.get("position", int)
@@ -286,7 +321,8 @@ class LiveTokenHeatmap(TokenHeatmap):
         strongest: list[dict[str, float | int]] = []
         value = frames.value_at(self.frame, row, position)
         if self._values is not None:
-            value = float(self._values.column(self.frame["rows"][row]["feature"])[position])
+            value = float(self._rows[row][position])
+            value = None if math.isnan(value) else value
             best = self._values.at(position, STRONGEST)
             strongest = [{"feature": i, "value": v} for i, v in best]
         self._answer(request, value=value, strongest=strongest)
@@ -302,6 +338,12 @@ class LiveTokenHeatmap(TokenHeatmap):
             site = "basis"
             lines.append(f"basis = {basis}")
         arguments = f"{made.text!r}, site={site}, features={list(made.features)}"
+        if made.locked:
+            arguments += f", locked={list(made.locked)}"
+        others = {k.rpartition("/")[0] for k in made.locked} - {made.site}
+        if more := sorted(others & set(self._sources.bases)):
+            lines += [f"basis_{i} = {self._sources.code[name]}" for i, name in enumerate(more)]
+            arguments += f", bases=[{', '.join(f'basis_{i}' for i in range(len(more)))}]"
         return "\n".join([*lines, f"ng.heatmap(model, {arguments})"])
 
 
@@ -312,6 +354,7 @@ def heatmap(
     site: str | Site | Basis | None = None,
     features: Sequence[int] = (),
     bases: Sequence[Basis] = (),
+    locked: Sequence[str] = (),
     **traits: Any,
 ) -> LiveTokenHeatmap:
     """Show a text coloured by features of a live model; edit it in the widget, or from Python.
@@ -322,12 +365,16 @@ def heatmap(
         site: e.g. ``"neurons.10"``, or a dictionary; None: the MLP neurons of the middle layer.
         features: indices at that site, one row each; none: the three strongest on this text.
         bases: dictionaries and directions that can be chosen beside the sites.
+        locked: rows above those, which stay when the site changes, by key: ``"surprise"``,
+            ``"entropy"``, ``"rank"``, or features of any site and basis, as ``"neurons.10/659"``.
         **traits: ``scale``, ``theme``, ``selected``, as in ``TokenHeatmap``.
 
     Raises:
         InputError: unknown site, basis or feature, text longer than the context, no tokenizer.
     """
-    return LiveTokenHeatmap(model, text, site=site, features=features, bases=bases, **traits)
+    return LiveTokenHeatmap(
+        model, text, site=site, features=features, bases=bases, locked=locked, **traits
+    )
 
 
 def _mask_bits(run: Run) -> Any:

@@ -46,6 +46,13 @@ class Request:
             raise InputError(f"The request {self.kind!r} came without a usable {name!r}.")
         return value
 
+    def strings(self, name: str) -> list[str]:
+        """A field of the body that must be a list of strings; none where it is missing."""
+        value = self.body.get(name, [])
+        if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+            raise InputError(f"{name!r} must be a list of names.")
+        return list(value)
+
     def integers(self, name: str) -> list[int]:
         """A field of the body that must be a list of integers."""
         value = self.get(name, list)

@@ -6,7 +6,7 @@ the largest features of a token or of the whole text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -65,8 +65,24 @@ class Source(Protocol):
     def read(self, run: Run) -> Values:
         """The values of the run's first text."""
 
-    def label(self, feature: int) -> str:
-        """What a row is called."""
+    @property
+    def name(self) -> str:
+        """Its site with the layer, or its basis; part of its rows' keys."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Something that is known of every token, whatever the site."""
+
+    label: str
+    of: Callable[[Run], torch.Tensor]  # [batch, tokens]
+
+
+QUANTITIES = {
+    "surprise": Quantity("surprise (nats)", lambda run: -run.logprobs),
+    "entropy": Quantity("entropy of what comes next (nats)", lambda run: run.entropy),
+    "rank": Quantity("rank among predictions (log10)", lambda run: run.ranks.log10()),
+}
 
 
 @dataclass(frozen=True)
@@ -133,8 +149,9 @@ class SiteSource:
     def read(self, run: Run) -> Dense:
         return Dense(run[self.site][0].flatten(1).float().cpu())
 
-    def label(self, feature: int) -> str:
-        return f"{self.site} / {feature}"
+    @property
+    def name(self) -> str:
+        return str(self.site)
 
 
 @dataclass(frozen=True)
@@ -158,8 +175,9 @@ class BasisSource:
         x = vectors(run, self.basis, torch.ones_like(run.mask))
         return Sparse(*entries(self.basis, x), len(x))
 
-    def label(self, feature: int) -> str:
-        return f"{self.basis.name} / {feature}"
+    @property
+    def name(self) -> str:
+        return self.basis.name
 
 
 class Sources:
@@ -213,7 +231,8 @@ class Sources:
             }
             for b in self.bases.values()
         ]
-        return {"sites": [*bases, *sites], "context": model.context}
+        quantities = [{"key": key, "label": q.label} for key, q in QUANTITIES.items()]
+        return {"sites": [*bases, *sites], "context": model.context, "quantities": quantities}
 
     def find(self, name: str, layer: int) -> Source:
         """The source of a name.
@@ -229,6 +248,33 @@ class Sources:
         return SiteSource(
             self.model, self.model.site(Site(name, None if name in WHOLE_MODEL else layer))
         )
+
+    def row(self, key: str) -> tuple[Source, int] | Quantity:
+        """What a row is of, by its key: ``"neurons.0/12"``, ``"A-8x/77"``, ``"surprise"``.
+
+        Raises:
+            InputError: there is no such thing.
+        """
+        if key in QUANTITIES:
+            return QUANTITIES[key]
+        head, _, tail = key.rpartition("/")
+        if not head or not tail.isdecimal():
+            raise InputError(
+                f"{key!r} is no row.",
+                f"Rows are {', '.join(map(repr, QUANTITIES))} or features, as 'neurons.0/12'.",
+            )
+        if head in self.bases:
+            source = self.find(head, 0)
+        else:
+            site = self.model.site(head)
+            source = self.find(site.name, site.layer or 0)
+        source.check([int(tail)])
+        return source, int(tail)
+
+
+def key_of(source: Source, feature: int) -> str:
+    """The key of a feature's row; see ``Sources.row``."""
+    return f"{source.name}/{feature}"
 
 
 def _code(basis: Basis) -> str:

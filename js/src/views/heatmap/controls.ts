@@ -24,13 +24,15 @@ export class Controls {
   readonly text: HTMLTextAreaElement;
   composing = false;
   #choices: SiteChoice[] = [];
-  #draft: Draft = { text: "", site: "", layer: 0, features: [] };
+  #draft: Draft = { text: "", site: "", layer: 0, features: [], locked: [] };
   readonly #grow: HTMLElement;
   readonly #site: HTMLSelectElement;
   readonly #layer: HTMLInputElement;
   readonly #range: HTMLInputElement;
   readonly #layerField: HTMLElement;
   readonly #features: HTMLInputElement;
+  readonly #add: HTMLSelectElement;
+  #quantities: { key: string; label: string }[] = [];
   readonly #problem: HTMLElement;
 
   constructor(
@@ -47,6 +49,7 @@ export class Controls {
     this.#features = focusable(
       h("input", { class: "ng-features", type: "text", inputmode: "numeric", spellcheck: "false", autocomplete: "off", placeholder: "strongest", "aria-label": "features", "aria-describedby": problem, title: "feature numbers, separated by commas; empty: the strongest" }),
     );
+    this.#add = focusable(h("select", { class: "ng-add", "aria-label": "add a row", title: "a row of something else that is known of every token" }));
     this.#problem = h("p", { class: "ng-problem", id: problem, role: "status", hidden: true });
     this.element = h(
       "div",
@@ -58,6 +61,7 @@ export class Controls {
         h("div", { class: "ng-field" }, h("span", { class: "ng-name", "aria-hidden": "true" }, "site"), this.#site),
         this.#layerField,
         h("div", { class: "ng-field ng-field-features" }, h("span", { class: "ng-name", "aria-hidden": "true" }, "features"), this.#features),
+        this.#add,
       ),
       this.#problem,
     );
@@ -83,6 +87,7 @@ export class Controls {
 
   offer(choices: Choices): void {
     this.#choices = choices.sites ?? [];
+    this.#quantities = choices.quantities ?? [];
     this.#site.replaceChildren(
       ...this.#choices.map(({ name, what }) => h("option", { value: name, title: what }, name)),
     );
@@ -131,6 +136,10 @@ export class Controls {
     this.#features.addEventListener("input", () => {
       this.#edit({});
     });
+    this.#add.addEventListener("change", () => {
+      const key = this.#add.value;
+      if (key) this.#edit({ locked: [...this.#draft.locked, key] });
+    });
   }
 
   #edit(change: Partial<Draft>): void {
@@ -155,6 +164,9 @@ export class Controls {
   /** Layer fields to the site, the text field to its text. */
   #fit(): void {
     this.#grow.dataset.value = this.text.value;
+    const missing = this.#quantities.filter(({ key }) => !this.#draft.locked.includes(key));
+    this.#add.hidden = missing.length === 0;
+    this.#add.replaceChildren(h("option", { value: "" }, "add a row…"), ...missing.map(({ key, label }) => h("option", { value: key }, label)));
     const layers = this.#chosen?.layers ?? 0;
     this.#layerField.hidden = layers <= 1;
     this.#site.title = this.#chosen?.what ?? "";

@@ -15,12 +15,17 @@ export interface RowActions {
   pin: (place: Place) => void; // click or Enter
   escape: () => void;
   remove: (row: number) => void;
+  lock: (row: number) => void; // or let go
+  shift: (row: number, by: number) => void; // one up or down
 }
 
 interface RowView {
   element: HTMLElement;
   label: HTMLElement;
   legend: HTMLElement;
+  lock: HTMLButtonElement;
+  up: HTMLButtonElement;
+  down: HTMLButtonElement;
   remove: HTMLButtonElement;
   strip: Strip;
   lifetime: AbortController;
@@ -77,7 +82,7 @@ export class Rows {
     });
   }
 
-  draw(picture: Picture | null, removable: boolean): void {
+  draw(picture: Picture | null, live: boolean): void {
     const rows = (this.#rows = picture?.rows ?? []);
     this.#shrink(rows.length);
     rows.forEach((row, r) => {
@@ -86,11 +91,27 @@ export class Rows {
       view.element.setAttribute("aria-label", row.label);
       view.strip.element.setAttribute("aria-label", `tokens, coloured by ${row.label}`);
       view.legend.replaceChildren(...legendOf(row));
-      view.remove.hidden = !removable || rows.length < 2;
-      view.remove.setAttribute("aria-label", `remove ${row.label}`);
+      this.#offer(view, r, live);
       view.strip.update(row.seq.pieces, (i) => this.#classOf(r, i));
     });
     this.#setCursor(this.cursor);
+  }
+
+  /** What can be done to a row: locked ones and the others are two lists, and the last of the others stays. */
+  #offer(view: RowView, r: number, live: boolean): void {
+    const row = this.#rows[r];
+    if (!row) return;
+    const alike = (k: number): boolean => this.#rows[k]?.locked === row.locked;
+    view.element.classList.toggle("ng-locked", row.locked);
+    view.lock.hidden = !live || row.key === "";
+    view.lock.setAttribute("aria-pressed", String(row.locked));
+    view.up.hidden = view.down.hidden = !live || this.#rows.filter(({ locked }) => locked === row.locked).length < 2;
+    view.up.disabled = !alike(r - 1);
+    view.down.disabled = !alike(r + 1);
+    view.remove.hidden = !live || (!row.locked && this.#rows.filter(({ locked }) => !locked).length < 2);
+    for (const [button, what] of [[view.lock, "keep"], [view.up, "move up"], [view.down, "move down"], [view.remove, "remove"]] as const) {
+      button.setAttribute("aria-label", `${what} ${row.label}`);
+    }
   }
 
   select(place: Place | null): void {
@@ -120,11 +141,20 @@ export class Rows {
     const remove = button("×", { class: "ng-icon ng-row-remove", title: "remove this row" }, () => {
       this.actions.remove(r);
     });
+    const lock = button("keep", { class: "ng-row-lock", title: "keep this row when the site changes" }, () => {
+      this.actions.lock(r);
+    });
+    const up = button("↑", { class: "ng-icon", title: "move this row up" }, () => {
+      this.actions.shift(r, -1);
+    });
+    const down = button("↓", { class: "ng-icon", title: "move this row down" }, () => {
+      this.actions.shift(r, 1);
+    });
     const strip = new Strip(lifetime.signal);
-    const head = h("div", { class: "ng-row-head" }, label, legend, remove);
+    const head = h("div", { class: "ng-row-head" }, label, legend, h("span", { class: "ng-row-tools" }, lock, up, down, remove));
     const element = h("div", { class: "ng-row", "data-row": r, role: "group" }, head, strip.element);
     this.element.append(element);
-    return { element, label, legend, remove, strip, lifetime };
+    return { element, label, legend, lock, up, down, remove, strip, lifetime };
   }
 
   #shrink(length: number): void {

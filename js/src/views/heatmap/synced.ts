@@ -16,6 +16,7 @@ export interface SiteChoice {
 export interface Choices {
   sites?: SiteChoice[];
   context?: number;
+  quantities?: { key: string; label: string }[]; // rows that any site may have
 }
 
 export type Place = [row: number, position: number];
@@ -28,6 +29,7 @@ export interface Traits {
   site: string;
   layer: number;
   features: number[];
+  locked: string[];
   choices: Choices;
   frame: Partial<WireFrame>;
   selected: Place | null;

@@ -11,6 +11,7 @@ export interface Draft {
   site: string;
   layer: number;
   features: number[]; // [] = the strongest, chosen by the kernel
+  locked: string[]; // keys of the rows that stay when the site changes
 }
 
 export interface UiState {

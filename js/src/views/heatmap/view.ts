@@ -7,7 +7,7 @@ import { paletteCss } from "../../core/colour.js";
 import { copyTokens } from "../../core/clipboard.js";
 import { describe, h, setText, uuid } from "../../core/dom.js";
 import { type Model, listen } from "../../core/model.js";
-import { type Picture, readFrame, scaleRows, tokenCount } from "../../core/picture.js";
+import { type Picture, type Row, readFrame, scaleRows, tokenCount } from "../../core/picture.js";
 import { Rpc } from "../../core/rpc.js";
 import { followTheme } from "../../core/theme.js";
 import { Tooltip } from "../../core/tooltip.js";
@@ -24,6 +24,9 @@ declare const __NG_VERSION__: string;
 
 const STOP_AFTER = 400; // ms of running before the Stop button shows
 const FRAME_WAIT = 1_500; // ms that a finished run may wait for its frame
+
+/** A row in a list that is being changed; `came`: it was locked before. */
+type Entry = Pick<Row, "key" | "locked" | "feature"> & { came: boolean };
 
 export class HeatmapView {
   readonly root: HTMLElement;
@@ -69,7 +72,13 @@ export class HeatmapView {
           this.#showSelection();
         },
         escape: () => this.#deselect(),
-        remove: (row) => this.#runFeatures(this.#features().filter((_, k) => k !== row)),
+        remove: (row) => this.#runRows((rows) => rows.splice(row, 1)),
+        lock: (row) =>
+          this.#runRows((rows) => {
+            const [one] = rows.splice(row, 1);
+            if (one) rows.splice(rows.filter(({ locked }) => locked).length, 0, { ...one, locked: !one.locked });
+          }),
+        shift: (row, by) => this.#runRows((rows) => rows.splice(row + by, 0, ...rows.splice(row, 1))),
       },
       signal,
     );
@@ -122,7 +131,7 @@ export class HeatmapView {
 
   #traits(): Draft {
     const get = this.#synced.get.bind(this.#synced);
-    return { text: get("text"), site: get("site"), layer: get("layer"), features: get("features") };
+    return { text: get("text"), site: get("site"), layer: get("layer"), features: get("features"), locked: get("locked") };
   }
 
   #listen(model: Model<Traits>, signal: AbortSignal): void {
@@ -137,7 +146,7 @@ export class HeatmapView {
       if (this.#picture) scaleRows(this.#picture.rows, this.#synced.get("scale"));
       this.#drawRows();
     });
-    on(["text", "site", "layer", "features"], () => {
+    on(["text", "site", "layer", "features", "locked"], () => {
       if (!this.#drafting) this.#controls.show(this.#traits());
     });
     on(["choices"], () => this.#controls.offer(this.#synced.get("choices")));
@@ -210,14 +219,32 @@ export class HeatmapView {
   }
 
   #runFeatures(features: number[]): void {
-    const draft = { ...this.#controls.draft, features };
+    this.#runDraft({ features });
+  }
+
+  #runDraft(change: Partial<Draft>): void {
+    const draft = { ...this.#controls.draft, ...change };
     this.#controls.show(draft);
     this.#run(draft);
   }
 
-  /** The features that have a row now. */
+  /** Asks for other rows: `change` edits the list of those that are shown. */
+  #runRows(change: (rows: Entry[]) => void): void {
+    const shown = this.#picture?.rows ?? [];
+    const rows = shown.map(({ key, locked, feature }): Entry => ({ key, locked, feature, came: locked }));
+    change(rows);
+    const owner = (key: string): string => key.replace(/\/\d+$/, "");
+    const here = shown.find(({ locked }) => !locked);
+    const stays = ({ key, locked, came }: Entry): boolean =>
+      // a row that is let go stays if it is of this site
+      !locked && (!came || here === undefined || owner(key) === owner(here.key));
+    const features = rows.flatMap((row) => (row.feature !== null && stays(row) ? [row.feature] : []));
+    this.#runDraft({ features: [...new Set(features)], locked: rows.flatMap(({ locked, key }) => (locked ? [key] : [])) });
+  }
+
+  /** The features that have a row of this site now. */
   #features(): number[] {
-    return (this.#picture?.rows ?? []).map(({ feature }) => feature).filter((feature) => feature !== null);
+    return (this.#picture?.rows ?? []).flatMap(({ feature, locked }) => (feature === null || locked ? [] : [feature]));
   }
 
   #ask([row, position]: Place): void {
@@ -244,8 +271,8 @@ export class HeatmapView {
     }
     this.#picture = picture;
     if (picture && !ours && !this.#drafting) {
-      const { text, site, layer, features } = picture;
-      this.#controls.show({ text, site, layer, features });
+      const { text, site, layer, features, locked } = picture;
+      this.#controls.show({ text, site, layer, features, locked });
     }
     if (this.#ui.awaitedId <= id) this.#ui.awaitedId = 0;
     this.#ui.runError = null;
