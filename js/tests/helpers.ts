@@ -53,6 +53,8 @@ export const TRAITS: Traits = {
   layer: 10,
   features: [],
   locked: [],
+  compare: "",
+  across: false,
   choices: {
     sites: [
       { name: "neurons", layers: 30, width: 1536, what: "" },
@@ -68,7 +70,11 @@ export const TRAITS: Traits = {
   },
   frame: {},
   selected: null,
+  token: null,
+  feature: "",
   scale: "row",
+  wrap: true,
+  arrange: "auto",
   theme: "auto",
   error: null,
   code: "",

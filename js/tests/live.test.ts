@@ -266,7 +266,7 @@ describe("a silent kernel", () => {
     type(text(), "ab");
     vi.advanceTimersByTime(4_001);
     expect(status()).toBe("dead");
-    expect(m.$(".ng-banner").textContent).toContain("The kernel does not answer: busy, restarted or stopped. The last result is shown.");
+    expect(m.$(".ng-banner").textContent).toContain("The kernel does not answer: a cell is running");
     expect(m.$(".ng-status").textContent).toBe("kernel not answering");
     expect(shown()).toBe("Hello");
     type(text(), "abc");
@@ -279,6 +279,19 @@ describe("a silent kernel", () => {
     expect(m.model.last("run").text).toBe("abc");
     answer(m.model.last("run"), ["abc"]);
     expect(shown()).toBe("abc");
+  });
+
+  test("a kernel that is busy with a cell is waited for, before it is called silent", () => {
+    live();
+    type(text(), "a");
+    expect(status()).toBe("running");
+    vi.advanceTimersByTime(801);
+    expect(status()).toBe("waiting");
+    expect(m.$(".ng-status").textContent).toBe("waiting for the running cell…");
+    m.model.reply(m.model.last("run"));
+    expect(status()).toBe("running");
+    answer(m.model.last("run"), ["a"]);
+    expect(status()).toBe("ready");
   });
 
   test("a comm that throws is dead at once", () => {

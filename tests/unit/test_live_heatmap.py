@@ -351,8 +351,8 @@ def test_an_assignment_is_not_lost_to_a_result_that_arrives_at_that_moment(
     smollm2: LiveModel,
 ) -> None:
     view = heatmap(smollm2, TEXT, features=[5])
-    settings = _Settings(TEXT, "neurons", 15, (5,))
-    late = _Picture(settings, view.frame, None, (), "")
+    settings = _Settings(TEXT, site="neurons", layer=15, features=(5,))
+    late = _Picture(settings, view.frame, "")
     with view._lock:  # the cell's assignment stores its value, then waits for the lock …
         cell = threading.Thread(target=lambda: setattr(view, "text", "From the cell"))
         cell.start()

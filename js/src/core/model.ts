@@ -12,6 +12,11 @@ export interface Model<T extends object> {
   off(event: string, callback: (...args: unknown[]) => void): void;
 }
 
+/** What a host lets one view do with another; anywidget 0.11 and later. */
+export interface Host {
+  getWidget(ref: string): Promise<{ render: (into: { el: HTMLElement; signal?: AbortSignal }) => Promise<unknown> }>;
+}
+
 /** Listens to a model until the signal ends. */
 export function listen<T extends object>(
   model: Model<T>,

@@ -7,6 +7,9 @@ import { decodeFloats, decodeInts } from "./codec.js";
 import { shade } from "./colour.js";
 import type { WireFrame, WireRow, WireSequence } from "./protocol.js";
 
+/** How rows share the colours: each its own range, one for all, or each its own up to a high quantile. */
+export type Scale = "row" | "shared" | "robust";
+
 export interface Top {
   ids: Int32Array;
   logprobs: Float32Array;
@@ -35,14 +38,17 @@ export interface Row {
   tolerance: number; // half a step of that
   signed: boolean;
   ownDomain: readonly [number, number];
+  robust: number; // where the robust scale ends
   domain: readonly [number, number]; // what is drawn: own, or shared by all rows
   masked: number;
   missing: number;
   clipped: number;
 }
 
-export interface Picture extends Omit<WireFrame, "seqs" | "rows" | "locked"> {
+export interface Picture extends Omit<WireFrame, "seqs" | "rows" | "locked" | "compare" | "across"> {
   locked: string[];
+  compare: string;
+  across: boolean;
   seqs: Sequence[];
   rows: Row[];
 }
@@ -97,6 +103,7 @@ function readRow(wire: WireRow, seqs: Sequence[], name: string): Row {
     tolerance: Math.max(step / 2, 1e-6 * Math.max(Math.abs(domain[0]), Math.abs(domain[1]))),
     signed: wire.signed,
     ownDomain: domain,
+    robust: wire.robust ?? Math.max(Math.abs(domain[0]), Math.abs(domain[1])),
     domain,
     masked: seq.masked?.reduce((sum, bits) => sum + (bits ? 1 : 0), 0) ?? 0,
     missing: values.reduce((sum, value) => sum + (Number.isNaN(value) ? 1 : 0), 0),
@@ -105,10 +112,11 @@ function readRow(wire: WireRow, seqs: Sequence[], name: string): Row {
 }
 
 /** Gives every row the domain it is drawn with, and counts what lies beyond. */
-export function scaleRows(rows: Row[], scale: "row" | "shared"): void {
+export function scaleRows(rows: Row[], scale: Scale): void {
   const reach = Math.max(0, ...rows.flatMap((row) => row.ownDomain.map(Math.abs)));
   for (const row of rows) {
-    row.domain = scale === "shared" ? [row.signed ? -reach : 0, reach] : row.ownDomain;
+    const end = scale === "shared" ? reach : row.robust;
+    row.domain = scale === "row" ? row.ownDomain : [row.signed ? -end : 0, end];
     row.clipped = 0;
     for (const value of row.values) if (shadeOf(row, value).clipped) row.clipped++;
   }
@@ -121,13 +129,13 @@ const shadeOf = (row: Row, value: number): ReturnType<typeof shade> =>
 export const shadeAt = (row: Row, i: number): ReturnType<typeof shade> => shadeOf(row, row.values[i] ?? NaN);
 
 /** The picture of a frame; null where the frame is still empty. */
-export function readFrame(frame: Partial<WireFrame> | null | undefined, scale: "row" | "shared"): Picture | null {
+export function readFrame(frame: Partial<WireFrame> | null | undefined, scale: Scale): Picture | null {
   if (!frame?.rows || !frame.seqs) return null;
   const seqs = frame.seqs.map((seq, i) => readSequence(seq, `seqs[${i}]`));
   const rows = frame.rows.map((row, i) => readRow(row, seqs, `rows[${i}]`));
   scaleRows(rows, scale);
-  const { id = 0, view = "", text = "", site = "", layer = 0, features = [], locked = [], notice = null } = frame;
-  return { id, view, text, site, layer, features, locked, notice, seqs, rows };
+  const { id = 0, view = "", text = "", site = "", layer = 0, features = [], locked = [], compare = "", across = false, notice = null } = frame;
+  return { id, view, text, site, layer, features, locked, compare, across, notice, seqs, rows };
 }
 
 /** All tokens of the picture, counted once per sequence. */

@@ -20,17 +20,20 @@ export interface WireSequence {
   logprobs: Packed | null;
   entropy: Packed | null;
   top: { ids: Packed; logprobs: Packed; pieces: Record<string, string> } | null;
+  aligned?: Packed | null; // the corresponding token of the other text, or -1
 }
 
 export interface WireRow {
   label: string;
   feature: number | null;
   key?: string; // names the row in `locked`; "" where rows have no names
+  id?: string; // of its feature, model/site/basis/index
   locked?: boolean; // it stays when the site changes
   seq: number;
   values: Packed;
   signed: boolean;
   domain: [number, number];
+  robust?: number; // where the robust scale ends
 }
 
 export interface WireFrame {
@@ -41,12 +44,15 @@ export interface WireFrame {
   layer: number;
   features: number[];
   locked?: string[];
+  compare?: string;
+  across?: boolean;
   seqs: WireSequence[];
   rows: WireRow[];
   notice: string | null;
 }
 
-export type Kind = "hello" | "run" | "detail";
+/** What is asked for: "hello", "run" and "cancel" of every live view, and what a view adds. */
+export type Kind = string;
 
 /** A message from the kernel about one of our requests. */
 export interface Reply {

@@ -1,11 +1,13 @@
 /**
  * Requests to the kernel. In: a request kind and its payload. Out: at most one call of `done` with the last reply.
  * Per kind one request is in flight and only the newest waits; ids are given when a request really leaves. A request
- * that is not acknowledged in time, or a comm that refuses it, makes the kernel "dead": requests are then held (only
- * hello goes out) until any message from the kernel arrives, and the newest one is sent again.
+ * that is not acknowledged soon makes it "waiting" (where a notebook has no subshells, comms wait for the running cell);
+ * one that is not acknowledged in time, or a comm that refuses it, makes it "dead": requests are then held (only hello
+ * goes out) until any message from the kernel arrives, and the newest one is sent again.
  */
 import { type Kind, PROTOCOL, type Reply, asReply } from "./protocol.js";
 
+const ACK_SOON = 800; // ms
 const ACK_TIMEOUT = 4_000;
 const PROBE_INTERVAL = 10_000;
 
@@ -21,7 +23,8 @@ interface Pending {
 interface Slot {
   flight: Pending | null;
   waiting: Pending | null;
-  timer: ReturnType<typeof setTimeout> | undefined;
+  timer: ReturnType<typeof setTimeout> | undefined; // gives it up
+  late: ReturnType<typeof setTimeout> | undefined; // says that it waits
 }
 
 export interface RpcOptions {
@@ -37,16 +40,28 @@ export class Rpc {
   #id = 0;
   #probedAt = -Infinity;
   readonly #options: RpcOptions;
-  readonly #slots: Record<Kind, Slot>;
+  readonly #slots = new Map<Kind, Slot>();
 
   constructor(options: RpcOptions) {
     this.#options = options;
-    const slot = (): Slot => ({ flight: null, waiting: null, timer: undefined });
-    this.#slots = { hello: slot(), run: slot(), detail: slot() };
+  }
+
+  #slot(kind: Kind): Slot {
+    let slot = this.#slots.get(kind);
+    if (!slot) this.#slots.set(kind, (slot = { flight: null, waiting: null, timer: undefined, late: undefined }));
+    return slot;
+  }
+
+  /** Something that was sent has not been acknowledged for a while. */
+  get waiting(): boolean {
+    const now = performance.now();
+    return [...this.#slots.values()].some(
+      ({ flight }) => flight !== null && !flight.acknowledged && now - flight.sentAt >= ACK_SOON,
+    );
   }
 
   request(kind: Kind, payload: object, done: (reply: Reply) => void): void {
-    const slot = this.#slots[kind];
+    const slot = this.#slot(kind);
     slot.waiting = { kind, payload, done, id: 0, sentAt: 0, acknowledged: false };
     this.#advance(slot);
     if (this.dead && kind !== "hello") this.probe();
@@ -55,19 +70,19 @@ export class Rpc {
 
   /** A request of this kind is on its way or waiting. */
   busy(kind: Kind): boolean {
-    const slot = this.#slots[kind];
+    const slot = this.#slot(kind);
     return slot.flight !== null || slot.waiting !== null;
   }
 
   /** How long ago the request with this id left, if it is the one in flight. */
   elapsed(kind: Kind, id: number): number | null {
-    const flight = this.#slots[kind].flight;
+    const flight = this.#slot(kind).flight;
     return flight?.id === id ? performance.now() - flight.sentAt : null;
   }
 
   /** Drops what waits and asks the kernel to stop what runs. */
   cancel(kind: Kind): void {
-    const slot = this.#slots[kind];
+    const slot = this.#slot(kind);
     slot.waiting = null;
     if (slot.flight) this.#post({ kind: "cancel", target: slot.flight.id }, ++this.#id);
     this.#options.changed();
@@ -76,7 +91,7 @@ export class Rpc {
   /** Is anybody there? At most every ten seconds, unless a person or the host asks (`now`). */
   probe(now = false): void {
     const time = performance.now();
-    const hello = this.#slots.hello;
+    const hello = this.#slot("hello");
     if (!now && time - this.#probedAt < PROBE_INTERVAL) return;
     if (hello.flight && !hello.flight.acknowledged) return;
     this.#probedAt = time;
@@ -88,7 +103,7 @@ export class Rpc {
   receive(message: unknown): void {
     const reply = asReply(message, this.#options.view);
     if (!reply) return;
-    for (const slot of Object.values(this.#slots)) {
+    for (const slot of this.#slots.values()) {
       // the kernel was only slow: a request given up for lost is answered after all, and nothing newer waits
       if (slot.waiting?.id === reply.id) {
         slot.flight = slot.waiting;
@@ -96,10 +111,13 @@ export class Rpc {
       }
     }
     this.alive();
-    const slot = Object.values(this.#slots).find(({ flight }) => flight?.id === reply.id);
+    const slot = [...this.#slots.values()].find(({ flight }) => flight?.id === reply.id);
     if (!slot?.flight) return; // an old request: only a sign of life
     clearTimeout(slot.timer);
+    clearTimeout(slot.late);
+    const waited = this.waiting;
     slot.flight.acknowledged = true;
+    if (waited && !reply.done) this.#options.changed();
     if (!reply.done) return;
     const { done } = slot.flight;
     slot.flight = null;
@@ -112,13 +130,14 @@ export class Rpc {
   alive(): void {
     if (!this.dead) return;
     this.dead = false;
-    for (const slot of Object.values(this.#slots)) this.#advance(slot);
+    for (const slot of this.#slots.values()) this.#advance(slot);
     this.#options.changed();
   }
 
   dispose(): void {
-    for (const slot of Object.values(this.#slots)) {
+    for (const slot of this.#slots.values()) {
       clearTimeout(slot.timer);
+      clearTimeout(slot.late);
       slot.flight = slot.waiting = null;
     }
   }
@@ -132,6 +151,8 @@ export class Rpc {
     next.sentAt = performance.now();
     next.acknowledged = false;
     clearTimeout(slot.timer);
+    clearTimeout(slot.late);
+    slot.late = setTimeout(this.#options.changed, ACK_SOON);
     slot.timer = setTimeout(() => {
       this.#lost();
     }, ACK_TIMEOUT);
@@ -149,8 +170,9 @@ export class Rpc {
   /** Nobody answers: what was not acknowledged waits again, unless something newer does. */
   #lost(): void {
     this.dead = true;
-    for (const slot of Object.values(this.#slots)) {
+    for (const slot of this.#slots.values()) {
       clearTimeout(slot.timer);
+      clearTimeout(slot.late);
       const { flight } = slot;
       if (!flight || flight.acknowledged) continue;
       slot.flight = null;

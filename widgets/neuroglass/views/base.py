@@ -55,6 +55,7 @@ class View(anywidget.AnyWidget):
 
     _version = t.Unicode(VERSION).tag(sync=True)
     live = t.Bool(False, read_only=True).tag(sync=True)
+    title = t.Unicode("").tag(sync=True)
     theme = t.Enum(["auto", "light", "dark"], default_value="auto").tag(sync=True)
     error = t.Dict(allow_none=True, default_value=None).tag(sync=True)
     code = t.Unicode("").tag(sync=True)
@@ -181,7 +182,8 @@ class View(anywidget.AnyWidget):
     @property
     def state(self) -> dict[str, Any]:
         """Everything the view shows, as JSON (buffers in base64); see ``from_state``."""
-        own = self.get_state([*self.class_own_trait_names(), "_version"])
+        synced = [n for n in self.class_own_trait_names() if self.trait_metadata(n, "sync")]
+        own = self.get_state([*synced, "_version"])
         return {k: _to_json(v) for k, v in own.items()}
 
     @classmethod

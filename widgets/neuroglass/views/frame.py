@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from neuroglass.views.codec import Packed, pack, pack_q8, unpack
 
+ROBUST = 0.98
 EXACT = 262_144  # values; a frame with more than this sends its rows in 8 bits
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -48,6 +49,7 @@ def row(
     seq: int = 0,
     feature: int | None = None,
     key: str = "",
+    feature_id: str = "",
     locked: bool = False,
     masked: npt.NDArray[Any] | None = None,
     signed: bool | None = None,
@@ -59,6 +61,7 @@ def row(
         values: [tokens]; NaN is missing.
         feature: the index that the row is of; None for other quantities.
         key: names the row for the view that made it; see ``Sources.row``.
+        feature_id: of the feature, ``model/site/basis/index``; "" where there is none.
         locked: the row stays when the site changes.
         masked: [tokens], nonzero where the token is not counted.
         signed: None looks at the values: any negative one makes the row signed.
@@ -66,18 +69,39 @@ def row(
     counted = values[np.isfinite(values) & (masked == 0 if masked is not None else True)]
     if signed is None:
         signed = bool((counted < 0).any())
-    peak = float(np.abs(counted if signed else np.clip(counted, 0, None)).max(initial=0.0))
+    sizes = np.abs(counted if signed else np.clip(counted, 0, None))
+    peak, robust = float(sizes.max(initial=0.0)), _robust(sizes)
     packed: Packed = pack(values) if exact else pack_q8(values)
     return {
         "label": label,
         "feature": feature,
         "key": key,
+        "id": feature_id,
         "locked": locked,
         "seq": seq,
         "values": packed,
         "signed": signed,
         "domain": [-peak if signed else 0.0, peak],
+        "robust": robust,
     }
+
+
+def _robust(sizes: Floats) -> float:
+    """Where the robust colour scale ends: the 98th percentile of the sizes that are not zero.
+
+    Zeros are left out: of a sparse feature they would be all there is.
+    """
+    there = sizes[sizes > 0]
+    return float(np.quantile(there, ROBUST)) if there.size else 0.0
+
+
+def share_domain(rows: Sequence[dict[str, Any]]) -> None:
+    """Give rows that are to be compared one colour domain, the widest of theirs."""
+    lows, highs = zip(*(r["domain"] for r in rows), strict=True)
+    robust = max(r["robust"] for r in rows)
+    for r in rows:
+        r["domain"] = [min(lows), max(highs)]
+        r["robust"] = robust
 
 
 def frame(
@@ -91,6 +115,8 @@ def frame(
     layer: int = 0,
     features: Sequence[int] = (),
     locked: Sequence[str] = (),
+    compare: str = "",
+    across: bool = False,
 ) -> dict[str, Any]:
     """The whole picture; `request` is the (view, id) that asked for it, ("", 0) for Python."""
     return {
@@ -101,13 +127,20 @@ def frame(
         "layer": layer,
         "features": list(features),
         "locked": list(locked),
+        "compare": compare,
+        "across": across,
         "seqs": seqs,
         "rows": rows,
         "notice": notice,
     }
 
 
+def unpack_row(made: dict[str, Any]) -> Floats:
+    """The values of a row, [tokens]."""
+    return unpack(made["values"])
+
+
 def value_at(made: dict[str, Any], row_index: int, position: int) -> float | None:
     """One value of a frame's row; None where it is missing."""
-    value = float(unpack(made["rows"][row_index]["values"])[position])
+    value = float(unpack_row(made["rows"][row_index])[position])
     return None if math.isnan(value) else value

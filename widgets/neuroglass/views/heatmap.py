@@ -7,7 +7,7 @@ This is the static view: tokens and numbers from anywhere, no model and no torch
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,11 +34,17 @@ class TokenHeatmap(View):
             and is drawn hatched; infinities are refused.
         labels: one name per row.
         kind: ``"auto"`` (signed if any value is negative), ``"positive"`` or ``"signed"``.
-        scale: ``"shared"``: one colour domain for all rows; ``"row"``: one for each.
+        scale: ``"shared"``: one colour domain for all rows; ``"row"``: one for each; ``"robust"``:
+            one for each that ends at the 98th percentile of its values that are not zero (by
+            size); what lies beyond is marked.
+        wrap: break lines where the text does; False writes line breaks as marks only.
+        arrange: ``"rows"``: the text once for each row; ``"one"``: once, coloured by a row that is
+            chosen; ``"auto"``: rows while they are few.
         theme: ``"auto"``, ``"light"`` or ``"dark"``.
 
     Traits:
         selected: (row, position) of the clicked token, or None. Settable.
+        token: the position alone, for links with other views of the same text. Settable.
 
     Raises:
         InputError: shapes that do not fit, values that are no numbers, no tokens.
@@ -48,16 +54,21 @@ class TokenHeatmap(View):
     _esm = bundle("heatmap", "js")
     _css = bundle("heatmap", "css")
 
-    title = t.Unicode("").tag(sync=True)
     text = t.Unicode("").tag(sync=True)
     site = t.Unicode("").tag(sync=True)
     layer = t.Int(0).tag(sync=True)
     features = t.List(t.Int()).tag(sync=True)
     locked = t.List(t.Unicode()).tag(sync=True)
+    compare = t.Unicode("").tag(sync=True)
+    across = t.Bool(False).tag(sync=True)
     choices = t.Dict().tag(sync=True)
     frame = t.Dict().tag(sync=True)
     selected = t.Tuple(t.Int(), t.Int(), allow_none=True, default_value=None).tag(sync=True)
-    scale = t.Enum(["row", "shared"], default_value="shared").tag(sync=True)
+    token = t.Int(allow_none=True, default_value=None).tag(sync=True)
+    feature = t.Unicode("").tag(sync=True)
+    scale = t.Enum(["row", "shared", "robust"], default_value="shared").tag(sync=True)
+    wrap = t.Bool(True).tag(sync=True)
+    arrange = t.Enum(["auto", "rows", "one"], default_value="auto").tag(sync=True)
 
     _handlers: ClassVar[dict[str, str]] = {**View._handlers, "detail": "_on_detail"}
 
@@ -96,6 +107,20 @@ class TokenHeatmap(View):
             if not 0 <= value[1] < n:
                 raise InputError(f"There is no token {value[1]}.", f"Tokens: {n}, from 0.")
         return value
+
+    @t.observe("selected")
+    def _selected_to_token(self, change: Any) -> None:
+        self.token = None if change["new"] is None else change["new"][1]
+
+    @t.observe("token")
+    def _token_to_selected(self, change: Any) -> None:
+        position, now = change["new"], self.selected
+        if position is None:
+            self.set_trait("selected", None)
+        elif now is None or now[1] != position:
+            row = now[0] if now is not None else 0
+            if has_place(self.frame, (row, position)):
+                self.selected = (row, position)
 
     def _on_detail(self, request: Any) -> None:
         row, position = request.get("row", int), request.get("position", int)
@@ -136,6 +161,13 @@ class TokenHeatmap(View):
             f'<div style="font-family:monospace;white-space:pre-wrap"><small>{label}</small><br>'
             f"{''.join(spans)}{notice}</div>"
         )
+
+
+def has_place(frame: Mapping[str, Any], place: tuple[int, int]) -> bool:
+    """A frame has this row and this token in it."""
+    row, position = place
+    rows, seqs = frame.get("rows", []), frame.get("seqs", [])
+    return 0 <= row < len(rows) and 0 <= position < len(seqs[rows[row]["seq"]]["pieces"])
 
 
 def _align(tokens: Any, values: Any) -> tuple[list[list[str]], list[Floats]]:

@@ -46,6 +46,10 @@ class Request:
             raise InputError(f"The request {self.kind!r} came without a usable {name!r}.")
         return value
 
+    def optional(self, name: str, kind: type, default: Any) -> Any:
+        """As ``get``; `default` where the field is missing."""
+        return self.get(name, kind) if name in self.body else default
+
     def strings(self, name: str) -> list[str]:
         """A field of the body that must be a list of strings; none where it is missing."""
         value = self.body.get(name, [])

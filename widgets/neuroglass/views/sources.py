@@ -69,6 +69,23 @@ class Source(Protocol):
     def name(self) -> str:
         """Its site with the layer, or its basis; part of its rows' keys."""
 
+    @property
+    def basis_name(self) -> str:
+        """What the ids of its features call the basis."""
+
+    def label(self, feature: int) -> str:
+        """What a row of the feature is called."""
+
+    def at_layer(self, layer: int) -> Source:
+        """The same, read out of another layer.
+
+        Raises:
+            InputError: its site has no layers.
+        """
+
+    def layers(self) -> list[Source]:
+        """The same in every layer, first to last."""
+
 
 @dataclass(frozen=True)
 class Quantity:
@@ -133,6 +150,27 @@ class Sparse:
 
 
 @dataclass(frozen=True)
+class Elsewhere:
+    """A basis on another layer's vectors [tokens, width]: one feature at a time.
+
+    All features of a token are not asked for: which latents are strongest in a layer that the
+    dictionary was not trained on says nothing.
+    """
+
+    basis: Basis
+    x: torch.Tensor
+
+    def column(self, feature: int) -> F32:
+        return np.asarray(self.basis.activations(self.x, [feature])[..., 0].float().cpu().numpy())
+
+    def at(self, position: int, k: int) -> list[tuple[int, float]]:
+        return []
+
+    def largest(self, counted: npt.NDArray[np.bool_], k: int) -> tuple[int, ...]:
+        return ()
+
+
+@dataclass(frozen=True)
 class SiteSource:
     """The coordinates of a site."""
 
@@ -153,16 +191,34 @@ class SiteSource:
     def name(self) -> str:
         return str(self.site)
 
+    @property
+    def basis_name(self) -> str:
+        return self.site.name
+
+    def label(self, feature: int) -> str:
+        return f"{self.name} / {feature}"
+
+    def at_layer(self, layer: int) -> SiteSource:
+        return SiteSource(self.model, _elsewhere(self.site, layer))
+
+    def layers(self) -> list[Source]:
+        return [self.at_layer(layer) for layer in range(self.model.n_layers)]
+
 
 @dataclass(frozen=True)
 class BasisSource:
-    """The features of a basis: latents of a dictionary, directions."""
+    """The features of a basis: latents of a dictionary, directions.
+
+    With a `layer`, the basis reads the same site of that layer instead of its own.
+    """
 
     basis: Basis
+    layer: int | None = None
 
     @property
     def site(self) -> Site:
-        return self.basis.read_site
+        own = self.basis.read_site
+        return own if self.layer is None else _elsewhere(own, self.layer)
 
     @cached_property
     def positive(self) -> bool:
@@ -171,13 +227,39 @@ class BasisSource:
     def check(self, features: Sequence[int]) -> None:
         check_indices(self.basis.name, self.basis.n_features, features)
 
-    def read(self, run: Run) -> Sparse:
+    def read(self, run: Run) -> Values:
+        if self.layer is not None:
+            return Elsewhere(self.basis, run[self.site][0].flatten(1))
         x = vectors(run, self.basis, torch.ones_like(run.mask))
         return Sparse(*entries(self.basis, x), len(x))
 
     @property
     def name(self) -> str:
+        return self.basis.name if self.layer is None else f"{self.basis.name}@{self.site}"
+
+    @property
+    def basis_name(self) -> str:
         return self.basis.name
+
+    def label(self, feature: int) -> str:
+        if self.layer is None:
+            return f"{self.name} / {feature}"
+        return f"{self.basis.name} / {feature} read from {self.site}"
+
+    def at_layer(self, layer: int) -> BasisSource:
+        own = _elsewhere(self.basis.read_site, layer) == self.basis.read_site
+        return BasisSource(self.basis, None if own else layer)
+
+    def layers(self) -> list[Source]:
+        return [self.at_layer(layer) for layer in range(self.basis.model.n_layers)]
+
+
+def _elsewhere(site: Site, layer: int) -> Site:
+    if site.layer is None:
+        raise InputError(
+            f"{site} has no layers to look across.", "Choose a site that every layer has."
+        )
+    return Site(site.name, layer)
 
 
 class Sources:
@@ -270,6 +352,44 @@ class Sources:
             source = self.find(site.name, site.layer or 0)
         source.check([int(tail)])
         return source, int(tail)
+
+    def known(self, source: Source) -> bool:
+        """Its rows can be asked for by key."""
+        return not isinstance(source, BasisSource) or source.layer is None
+
+    def id_of(self, source: Source, feature: int) -> str:
+        """The id of a feature, as ``Feature.id``: ``model/site/basis/index``."""
+        return f"{self.model.name}/{source.site}/{source.basis_name}/{feature}"
+
+    def locate(self, feature_id: str) -> tuple[str, int, int]:
+        """Site or basis, layer and index of a feature, by its id.
+
+        Raises:
+            InputError: it is no id, or of another model, or of a basis that is not here.
+        """
+        head, _, index = feature_id.rpartition("/")
+        for name, basis in self.bases.items():
+            if head == f"{self.model.name}/{basis.read_site}/{basis.name}" and index.isdecimal():
+                BasisSource(basis).check([int(index)])
+                return name, 0, int(index)
+        parts = head.split("/")
+        if len(parts) < 3 or not index.isdecimal():
+            raise InputError(
+                f"{feature_id!r} is no feature's id.", "Ids are model/site/basis/index."
+            )
+        model, site, basis_name = "/".join(parts[:-2]), parts[-2], parts[-1]
+        if model != self.model.name:
+            raise InputError(
+                f"The feature {feature_id!r} belongs to {model}, not to {self.model.name}."
+            )
+        place = self.model.site(site)
+        if basis_name != place.name:
+            raise InputError(
+                f"There is no basis {basis_name!r} here.",
+                "Give it: ng.heatmap(model, text, bases=[...]).",
+            )
+        self.find(place.name, place.layer or 0).check([int(index)])
+        return place.name, place.layer or 0, int(index)
 
 
 def key_of(source: Source, feature: int) -> str:

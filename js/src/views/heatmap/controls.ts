@@ -24,7 +24,7 @@ export class Controls {
   readonly text: HTMLTextAreaElement;
   composing = false;
   #choices: SiteChoice[] = [];
-  #draft: Draft = { text: "", site: "", layer: 0, features: [], locked: [] };
+  #draft: Draft = { text: "", site: "", layer: 0, features: [], locked: [], compare: "", across: false };
   readonly #grow: HTMLElement;
   readonly #site: HTMLSelectElement;
   readonly #layer: HTMLInputElement;

@@ -1,10 +1,9 @@
 /**
- * Synced state of the heatmap: the traits it shares with Python, typed, and the only place that writes one (`selected`).
- * What concerns this mounted view alone (draft, cursor, hover) is in ui-state.ts.
+ * Synced state of the heatmap: the traits it shares with Python, typed. What concerns this mounted view alone (draft,
+ * cursor, hover) is in ui-state.ts.
  */
-import { type Model, listen } from "../../core/model.js";
-import type { ErrorInfo, WireFrame } from "../../core/protocol.js";
-import type { ThemeWish } from "../../core/theme.js";
+import type { WireFrame } from "../../core/protocol.js";
+import type { BaseTraits } from "../../core/traits.js";
 
 export interface SiteChoice {
   name: string;
@@ -21,47 +20,24 @@ export interface Choices {
 
 export type Place = [row: number, position: number];
 
-export interface Traits {
-  _version: string;
-  live: boolean;
-  title: string;
+export interface Traits extends BaseTraits {
   text: string;
   site: string;
   layer: number;
   features: number[];
   locked: string[];
+  compare: string;
+  across: boolean;
   choices: Choices;
   frame: Partial<WireFrame>;
   selected: Place | null;
-  scale: "row" | "shared";
-  theme: ThemeWish;
-  error: ErrorInfo | null;
-  code: string;
+  token: number | null;
+  feature: string;
+  scale: "row" | "shared" | "robust";
+  wrap: boolean;
+  arrange: "auto" | "rows" | "one";
 }
 
-export class Synced {
-  constructor(
-    private readonly model: Model<Traits>,
-    private readonly signal: AbortSignal,
-  ) {}
-
-  get<K extends keyof Traits>(name: K): Traits[K] {
-    return this.model.get(name);
-  }
-
-  /** Calls back when one of these traits changes. */
-  on(names: (keyof Traits)[], callback: () => void): void {
-    for (const name of names) listen(this.model, `change:${name}`, this.signal, callback);
-  }
-
-  select(place: Place | null): void {
-    this.model.set("selected", place);
-    this.model.save_changes();
-  }
-
-  /** The selected place, if it is one. */
-  get selected(): Place | null {
-    const place: unknown = this.model.get("selected");
-    return Array.isArray(place) && place.length === 2 ? (place as Place) : null;
-  }
-}
+/** The selected place, if it is one. */
+export const placeOf = (value: unknown): Place | null =>
+  Array.isArray(value) && value.length === 2 ? (value as Place) : null;

@@ -1,20 +1,22 @@
 /**
- * What surrounds the picture: title, status, Stop, copy as code, banner, error box, notice and the empty state. In:
+ * What surrounds every picture: title, status, Stop, copy as code, banner, error box, notice and the empty state. In:
  * texts and flags. Out: elements that show or hide them. Knows nothing of traits or requests.
  */
-import { copyText } from "../../core/clipboard.js";
-import { button, h, setText } from "../../core/dom.js";
-import type { ErrorInfo } from "../../core/protocol.js";
+import { copyText } from "./clipboard.js";
+import { button, h, setText } from "./dom.js";
+import type { ErrorInfo } from "./protocol.js";
 
-const DEAD = "The kernel does not answer: busy, restarted or stopped. The last result is shown.";
+const SILENT =
+  "The kernel does not answer: a cell is running and this notebook lets widgets answer only between cells, or the kernel " +
+  "was restarted or stopped. The last result is shown; your newest change goes out when there is an answer.";
 
-export interface FrameActions {
+export interface ChromeActions {
   stop: () => void;
   retry: () => void;
   code: () => string;
 }
 
-export class Frame {
+export class Chrome {
   readonly head: HTMLElement;
   readonly banner = h("div", { class: "ng-banner", role: "status", hidden: true });
   readonly error = h("div", { class: "ng-error", role: "alert", hidden: true });
@@ -26,7 +28,7 @@ export class Frame {
   readonly #copy: HTMLButtonElement;
   #bannerText = "";
 
-  constructor(private readonly actions: FrameActions) {
+  constructor(private readonly actions: ChromeActions) {
     this.stop = button("Stop", { class: "ng-button ng-stop", hidden: true, title: "stop this run" }, actions.stop);
     this.#copy = button("Copy code", { class: "ng-button ng-copy", title: "copy the Python that makes this view again" }, () => {
       void this.#copyCode();
@@ -66,7 +68,7 @@ export class Frame {
         ),
       );
     }
-    if (dead) lines.push(h("p", {}, DEAD), button("Try again", { class: "ng-button ng-retry" }, this.actions.retry));
+    if (dead) lines.push(h("p", {}, SILENT), button("Try again", { class: "ng-button ng-retry" }, this.actions.retry));
     this.banner.replaceChildren(...lines);
     this.banner.hidden = lines.length === 0;
   }
