@@ -4,6 +4,7 @@
  * explained beside the field and not sent (text goes on with the last good features). Nothing is sent while an input method is composing.
  */
 import { focusable, h } from "../../core/dom.js";
+import { TextBox } from "../../core/text-box.js";
 import type { Choices, SiteChoice } from "./synced.js";
 import type { Draft } from "./ui-state.js";
 
@@ -21,11 +22,9 @@ export function parseFeatures(text: string, site: SiteChoice | undefined): numbe
 
 export class Controls {
   readonly element: HTMLElement;
-  readonly text: HTMLTextAreaElement;
-  composing = false;
   #choices: SiteChoice[] = [];
   #draft: Draft = { text: "", site: "", layer: 0, features: [], locked: [], compare: "", across: false };
-  readonly #grow: HTMLElement;
+  readonly #text: TextBox;
   readonly #site: HTMLSelectElement;
   readonly #layer: HTMLInputElement;
   readonly #range: HTMLInputElement;
@@ -39,8 +38,7 @@ export class Controls {
     name: string,
     private readonly changed: (draft: Draft) => void,
   ) {
-    this.text = focusable(h("textarea", { class: "ng-text", rows: 1, spellcheck: "false", autocomplete: "off", autocapitalize: "off", "aria-label": "text", placeholder: "Type some text" }));
-    this.#grow = h("div", { class: "ng-grow" }, this.text);
+    this.#text = new TextBox("text", "Type some text", (text) => this.#edit({ text }));
     this.#site = focusable(h("select", { class: "ng-site", "aria-label": "site" }));
     this.#layer = focusable(h("input", { class: "ng-layer", type: "number", min: 0, step: 1, "aria-label": "layer" }));
     this.#range = focusable(h("input", { class: "ng-layer-range", type: "range", min: 0, step: 1, "aria-label": "layer" }));
@@ -54,7 +52,7 @@ export class Controls {
     this.element = h(
       "div",
       { class: "ng-editor" },
-      this.#grow,
+      this.#text.element,
       h(
         "div",
         { class: "ng-controls" },
@@ -68,6 +66,10 @@ export class Controls {
     this.#listen();
   }
 
+  get composing(): boolean {
+    return this.#text.composing;
+  }
+
   get draft(): Draft {
     return this.#draft;
   }
@@ -75,7 +77,7 @@ export class Controls {
   /** Shows a draft made elsewhere, without asking for a run. */
   show(draft: Draft): void {
     this.#draft = draft;
-    if (this.text.value !== draft.text) this.text.value = draft.text;
+    this.#text.value = draft.text;
     this.#site.value = draft.site;
     // what the person wrote stays as written where it means the same
     if (String(parseFeatures(this.#features.value, undefined)) !== String(draft.features)) {
@@ -100,18 +102,6 @@ export class Controls {
   }
 
   #listen(): void {
-    const { text } = this;
-    text.addEventListener("compositionstart", () => {
-      this.composing = true;
-    });
-    text.addEventListener("compositionend", () => {
-      this.composing = false;
-      this.#edit({ text: text.value });
-    });
-    text.addEventListener("input", (event) => {
-      this.#fit();
-      if (!this.composing && !event.isComposing) this.#edit({ text: text.value });
-    });
     this.#site.addEventListener("change", () => {
       const before = this.#chosen;
       const after = this.#choices.find(({ name }) => name === this.#site.value);
@@ -161,9 +151,8 @@ export class Controls {
     }
   }
 
-  /** Layer fields to the site, the text field to its text. */
+  /** Layer fields to the site. */
   #fit(): void {
-    this.#grow.dataset.value = this.text.value;
     const missing = this.#quantities.filter(({ key }) => !this.#draft.locked.includes(key));
     this.#add.hidden = missing.length === 0;
     this.#add.replaceChildren(h("option", { value: "" }, "add a row…"), ...missing.map(({ key, label }) => h("option", { value: key }, label)));
