@@ -37,11 +37,11 @@ export function seq(pieces: string[], more: Partial<WireSequence> = {}): WireSeq
 export function row(values: number[], more: Partial<WireRow> = {}): WireRow {
   const finite = values.filter(Number.isFinite).map(Math.abs);
   const hi = Math.max(0, ...finite);
-  return { label: "neurons.10 / 77", feature: 77, seq: 0, values: pack("f32", values), signed: false, domain: [more.signed ? -hi : 0, hi], ...more };
+  return { label: "neurons.10 / 77", feature: 77, key: `neurons.10/${more.feature ?? 77}`, seq: 0, values: pack("f32", values), signed: false, domain: [more.signed ? -hi : 0, hi], ...more };
 }
 
 export function frame(pieces: string[], rows: WireRow[], more: Partial<WireFrame> = {}): WireFrame {
-  return { id: 0, view: "", text: pieces.join(""), site: "neurons", layer: 10, features: [77], seqs: [seq(pieces)], rows, notice: null, ...more };
+  return { id: 0, view: "", text: pieces.join(""), site: "neurons", layer: 10, features: [77], source: "neurons.10", seqs: [seq(pieces)], rows, notice: null, ...more };
 }
 
 export const TRAITS: Traits = {

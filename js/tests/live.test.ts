@@ -363,7 +363,7 @@ describe("detail", () => {
     const request = select();
     expect(request).toMatchObject({ row: 0, position: 0 });
     m.model.reply(request);
-    m.model.reply(request, { done: true, value: 1.2345678, strongest: [{ feature: 812, value: 3.14159 }, { feature: 77, value: -2 }] });
+    m.model.reply(request, { done: true, value: 1.2345678, strongest: [{ feature: 812, key: "neurons.10/812", value: 3.14159 }, { feature: 77, key: "neurons.10/77", value: -2 }] });
     expect(m.$(".ng-exact").textContent).toBe("1.234568");
     const chips = m.$$(".ng-chip") as HTMLButtonElement[];
     expect(chips.map((chip) => chip.textContent)).toEqual(["812 +3.14", "77 −2"]);
@@ -373,6 +373,10 @@ describe("detail", () => {
     expect(m.model.last("run").features).toEqual([77, 812]);
     answer(m.model.last("run"), ["Hello"]);
     expect(m.model.of("detail")).toHaveLength(2);
+    // one that lives elsewhere is kept beside the rows of this site
+    m.model.reply(m.model.last("detail"), { done: true, value: 1, strongest: [{ feature: 5, key: "resid_post.3/5", value: 1 }] });
+    m.$(".ng-chip").click();
+    expect(m.model.last("run").locked).toEqual(["resid_post.3/5"]);
   });
 
   test("a failure shows its message in the panel only", () => {

@@ -143,10 +143,10 @@ test("white space is marked beside the text, never in it", () => {
   expect((tokens(strip)[0] as HTMLElement).dataset.ws).toBeUndefined();
 });
 
-test("right-to-left text lays its tokens out from the right", () => {
+test("right-to-left text turns the arrow keys around", () => {
   const strip = make();
   strip.update(["مرحبا", " بالعالم"], () => "");
-  expect(strip.element.dir).toBe("rtl");
+  expect(strip.direction).toBe("rtl");
   strip.update(["Hello", " بالعالم"], () => "");
-  expect(strip.element.dir).toBe("ltr");
+  expect(strip.direction).toBe("ltr");
 });

@@ -15,6 +15,7 @@ import torch
 
 from neuroglass import (
     SAE,
+    Ablate,
     Directions,
     InputError,
     LiveModel,
@@ -538,3 +539,150 @@ def test_the_browser_asks_for_rows_that_stay(
     assert answer(view, 901)["value"] is None
     again = LiveTokenHeatmap.from_state(view.state, model, bases=[sae])
     assert [r["key"] for r in again.frame["rows"]] == [r["key"] for r in view.frame["rows"]]
+
+
+# ------------------------------------------------------- two texts, every layer, edits, features
+
+
+def test_two_texts_share_rows_a_scale_and_their_difference(
+    with_bases: tuple[LiveModel, SAE, Directions],
+) -> None:
+    model, sae, _ = with_bases
+    first, second = "The Congress shall have power", "The Congress shall never have power"
+    view = heatmap(model, first, site=sae, features=[63, 7], locked=["surprise"], compare=second)
+    assert [r["seq"] for r in view.frame["rows"]] == [0, 1, 1] * 3
+    a, b = model.run(first, sites=[sae.read_site]), model.run(second, sites=[sae.read_site])
+    tokens = a.tokens[0].tolist(), b.tokens[0].tolist()
+    aligned = [unpack(seq["aligned"]) for seq in view.frame["seqs"]]
+    for here, there, pairs in zip(tokens, reversed(tokens), aligned, strict=True):
+        assert all(j < 0 or there[j] == here[i] for i, j in enumerate(pairs))
+    assert (aligned[1] >= 0).sum() == len(tokens[0])  # all of the first text is in the second
+    for k, of in ((0, lambda run: -run.logprobs[0]), (3, lambda run: column(sae, run, 63))):
+        one, two, change = (unpack(r["values"]) for r in view.frame["rows"][k : k + 3])
+        np.testing.assert_allclose(one, of(a).numpy(), rtol=0, atol=0)
+        np.testing.assert_allclose(two, of(b).numpy(), rtol=0, atol=0)
+        want = [two[i] - one[j] if j >= 0 else np.nan for i, j in enumerate(aligned[1])]
+        np.testing.assert_array_equal(change, np.array(want, np.float32))
+    rows = view.frame["rows"]
+    assert rows[3]["domain"] == rows[4]["domain"]
+    assert [r["key"] for r in rows] == ["surprise", "", "", "A-8x/63", "", "", "A-8x/7", "", ""]
+    view.compare = ""
+    view.wait()
+    assert [r["seq"] for r in view.frame["rows"]] == [0, 0, 0]
+    assert "compare" not in view.code
+
+
+def column(sae: SAE, run: Any, feature: int) -> torch.Tensor:
+    return sae.activations(run[sae.read_site][0].flatten(1), [feature])[:, 0]
+
+
+def test_equal_texts_differ_by_nothing_that_shows(
+    with_bases: tuple[LiveModel, SAE, Directions],
+) -> None:
+    model, sae, _ = with_bases
+    view = heatmap(model, "Congress", site=sae, compare="Congress")
+    rows = view.frame["rows"]
+    for first, change in zip(rows[0::3], rows[2::3], strict=True):
+        assert np.abs(unpack(change["values"])).max() <= 1e-6
+        assert change["domain"][1] >= 1e-4 * first["domain"][1]
+
+
+def test_one_feature_in_every_layer(smollm2: LiveModel) -> None:
+    view = heatmap(smollm2, TEXT, site="resid_post.15", features=[3, 8], across=True)
+    run = smollm2.run(TEXT, sites=[f"resid_post.{i}" for i in range(30)])
+    rows = view.frame["rows"]
+    assert [r["key"] for r in rows] == [f"resid_post.{i}/3" for i in range(30)]
+    for i, made in enumerate(rows):
+        np.testing.assert_array_equal(unpack(made["values"]), run[f"resid_post.{i}"][0, :, 3])
+    assert "1 more" in view.frame["notice"]
+    assert "across=True" in view.code
+    view.across = False
+    view.wait()
+    assert [r["key"] for r in view.frame["rows"]] == ["resid_post.15/3", "resid_post.15/8"]
+
+
+def test_a_direction_is_read_out_of_every_layer(smollm2: LiveModel) -> None:
+    rows = torch.randn(2, smollm2.d_model, generator=torch.Generator().manual_seed(1))
+    probe = Directions(smollm2, "resid_post.15", rows, "probe")
+    view = heatmap(smollm2, TEXT, site=probe, features=[1], across=True)
+    run = smollm2.run(TEXT, sites=[f"resid_post.{i}" for i in range(30)])
+    for i, made in enumerate(view.frame["rows"]):
+        want = probe.activations(run[f"resid_post.{i}"][0], [1])[:, 0]
+        np.testing.assert_allclose(unpack(made["values"]), want.numpy(), rtol=1e-5, atol=1e-5)
+    labels = [made["label"] for made in view.frame["rows"]]
+    assert labels[15] == "probe / 1"
+    assert labels[3] == "probe / 1 read from resid_post.3"
+    keys = [made["key"] for made in view.frame["rows"]]
+    assert keys[15] == "probe/1"
+    assert keys[3] == ""
+
+
+def test_a_site_without_layers_can_not_be_looked_at_across_them(smollm2: LiveModel) -> None:
+    with pytest.raises(InputError, match="no layers"):
+        heatmap(smollm2, TEXT, site="embed", across=True)
+
+
+def test_edits_change_the_picture_and_can_be_taken_back(smollm2: LiveModel) -> None:
+    view = heatmap(smollm2, TEXT, site="resid_post.20", features=[7])
+    before = unpack(view.frame["rows"][0]["values"])
+    edit = Ablate("mlp_out.10", "zero")
+    view.edits = [edit]
+    view.wait()
+    want = smollm2.run(TEXT, sites=["resid_post.20"], edits=[edit])["resid_post.20"][0, :, 7]
+    np.testing.assert_array_equal(unpack(view.frame["rows"][0]["values"]), want.numpy())
+    assert "edits=edits" in view.code
+    assert "edits" not in view.state
+    with pytest.raises(InputError, match="no edit"):
+        view.edits = ["mlp_out.10"]
+    view.edits = []
+    view.wait()
+    np.testing.assert_array_equal(unpack(view.frame["rows"][0]["values"]), before)
+
+
+def test_edits_stay_when_the_browser_asks_for_another_text(
+    smollm2: LiveModel, comms: list[RecordingComm]
+) -> None:
+    edit = Ablate("mlp_out.10", "zero")
+    view = heatmap(smollm2, TEXT, site="resid_post.20", features=[7], edits=[edit])
+    answer(view, ask(view, text="Hello there"))
+    want = smollm2.run("Hello there", sites=["resid_post.20"], edits=[edit])
+    got = unpack(view.frame["rows"][0]["values"])
+    np.testing.assert_array_equal(got, want["resid_post.20"][0, :, 7].numpy())
+
+
+def test_the_feature_in_focus_can_be_read_and_set(
+    with_bases: tuple[LiveModel, SAE, Directions],
+) -> None:
+    model, sae, _ = with_bases
+    view = heatmap(model, "The Congress shall", bases=[sae], features=[5, 6])
+    assert view.feature == "zoo/A/neurons.0/neurons/5" == model.neuron(0, 5).id
+    view.selected = (1, 2)
+    assert (view.feature, view.token) == ("zoo/A/neurons.0/neurons/6", 2)
+    view.feature = sae[63].id
+    view.wait()
+    assert (view.site, view.features) == ("A-8x", [63])
+    assert view.feature == sae[63].id
+    view.feature = sae[64].id
+    view.wait()
+    assert view.features == [64, 63]
+    for wrong, message in (
+        ("zoo/B/neurons.0/neurons/5", "belongs to zoo/B"),
+        ("zoo/A/neurons.0/neurons/512", "no feature 512"),
+        ("zoo/A/neurons.0/other/5", "no basis 'other'"),
+        ("nonsense", "is no feature's id"),
+    ):
+        with pytest.raises(InputError, match=message):
+            view.feature = wrong
+        assert view.feature == sae[64].id
+
+
+def test_a_token_is_selected_by_its_position_alone(smollm2: LiveModel) -> None:
+    view = heatmap(smollm2, TEXT, site="neurons.20", features=[7, 1000])
+    view.token = 4
+    assert view.selected == (0, 4)
+    view.selected = (1, 2)
+    assert view.token == 2
+    view.token = None
+    assert view.selected is None
+    view.token = 999  # another view's text may be longer
+    assert view.selected is None

@@ -42,16 +42,22 @@ export function decodeFloats(packed: Packed, what = "array"): Float32Array {
   if (packed.dtype === "f32") {
     for (let i = 0; i < n; i++) out[i] = bytes.getFloat32(4 * i, true);
   } else if (packed.dtype === "q8") {
-    const { lo, hi } = packed;
-    if (lo === undefined || hi === undefined) throw new Error(`${what}: q8 needs lo and hi`);
-    for (let i = 0; i < n; i++) {
-      const code = bytes.getUint8(i);
-      out[i] = code === MISSING ? NaN : lo + ((hi - lo) * code) / LEVELS;
-    }
+    const { codes, levels } = codesOf(packed, what);
+    for (let i = 0; i < n; i++) out[i] = levels[codes[i] ?? MISSING] ?? NaN;
   } else {
     throw new Error(`${what}: expected f32 or q8, got ${packed.dtype}`);
   }
   return out;
+}
+
+/** q8 -> its codes, copied, and what each of the 256 stands for (NaN: missing). */
+export function codesOf(packed: Packed, what = "array"): { codes: Uint8Array; levels: Float32Array } {
+  const { bytes } = view(packed, what);
+  const { lo, hi } = packed;
+  if (packed.dtype !== "q8") throw new Error(`${what}: expected q8, got ${packed.dtype}`);
+  if (lo === undefined || hi === undefined) throw new Error(`${what}: q8 needs lo and hi`);
+  const levels = Float32Array.from({ length: 256 }, (_, code) => (code === MISSING ? NaN : lo + ((hi - lo) * code) / LEVELS));
+  return { codes: new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength).slice(), levels };
 }
 
 /** i32 or u8 -> integers. */

@@ -22,7 +22,7 @@ export function legendOf(row: Row): Node[] {
       h("span", { class: "ng-end", title: String(hi) }, compact(hi)),
     );
   } else if (row.values.length) {
-    const nothing = row.missing + row.masked >= row.values.length && row.values.every((v) => !Number.isFinite(v));
+    const nothing = row.missing === row.values.length;
     nodes.push(h("span", { class: "ng-end" }, nothing ? "no values" : "0 everywhere"));
   }
   for (const [what, title] of NOTES) {

@@ -4,8 +4,9 @@
  * is an error with a message, never a half-drawn picture. Pure.
  */
 import { decodeFloats, decodeInts } from "./codec.js";
-import { shade } from "./colour.js";
+import { type Shade, shade } from "./colour.js";
 import type { WireFrame, WireRow, WireSequence } from "./protocol.js";
+import { Values } from "./values.js";
 
 /** How rows share the colours: each its own range, one for all, or each its own up to a high quantile. */
 export type Scale = "row" | "shared" | "robust";
@@ -22,19 +23,21 @@ export interface Sequence {
   kinds: Int32Array;
   ids: Int32Array | null;
   masked: Int32Array | null;
+  maskedCount: number;
   logprobs: Float32Array | null;
   entropy: Float32Array | null;
   top: Top | null;
+  aligned: Int32Array | null; // the corresponding token of the other text, or -1
 }
 
 export interface Row {
   label: string;
   feature: number | null;
   key: string;
+  id: string;
   locked: boolean;
   seq: Sequence;
-  values: Float32Array;
-  approximate: boolean; // the values were quantised
+  values: Values;
   tolerance: number; // half a step of that
   signed: boolean;
   ownDomain: readonly [number, number];
@@ -43,15 +46,20 @@ export interface Row {
   masked: number;
   missing: number;
   clipped: number;
+  shadeOf: (value: number) => Shade;
+  shadeAt: (i: number) => Shade;
 }
 
-export interface Picture extends Omit<WireFrame, "seqs" | "rows" | "locked" | "compare" | "across"> {
+export interface Picture extends Omit<WireFrame, "seqs" | "rows" | "locked" | "source" | "compare" | "across"> {
   locked: string[];
+  source: string; // what the rows that are not locked are of
   compare: string;
   across: boolean;
   seqs: Sequence[];
   rows: Row[];
 }
+
+const ZERO: Shade = { name: "", clipped: false };
 
 function sized<A extends { length: number }>(array: A, n: number, what: string): A {
   if (array.length !== n) throw new Error(`${what} has ${array.length} entries for ${n} tokens`);
@@ -62,8 +70,8 @@ function readSequence(wire: WireSequence, name: string): Sequence {
   const n = wire.pieces.length;
   const floats = (key: "logprobs" | "entropy"): Float32Array | null =>
     wire[key] && sized(decodeFloats(wire[key], `${name}.${key}`), n, `${name}.${key}`);
-  const ints = (key: "ids" | "masked"): Int32Array | null =>
-    wire[key] && sized(decodeInts(wire[key], `${name}.${key}`), n, `${name}.${key}`);
+  const ints = (key: "ids" | "masked" | "aligned"): Int32Array | null =>
+    wire[key] ? sized(decodeInts(wire[key], `${name}.${key}`), n, `${name}.${key}`) : null;
   let top: Top | null = null;
   if (wire.top) {
     const width = wire.top.ids.shape[1] ?? 0;
@@ -74,14 +82,17 @@ function readSequence(wire: WireSequence, name: string): Sequence {
       pieces: wire.top.pieces,
     };
   }
+  const masked = ints("masked");
   return {
     pieces: wire.pieces,
     kinds: sized(decodeInts(wire.kinds, `${name}.kinds`), n, `${name}.kinds`),
     ids: ints("ids"),
-    masked: ints("masked"),
+    masked,
+    maskedCount: masked?.reduce((sum, bits) => sum + (bits ? 1 : 0), 0) ?? 0,
     logprobs: floats("logprobs"),
     entropy: floats("entropy"),
     top,
+    aligned: ints("aligned"),
   };
 }
 
@@ -89,25 +100,26 @@ function readRow(wire: WireRow, seqs: Sequence[], name: string): Row {
   const seq = seqs[wire.seq];
   if (!seq) throw new Error(`${name} names sequence ${wire.seq}, of ${seqs.length}`);
   const { values: packed, domain } = wire;
-  const values = sized(decodeFloats(packed, `${name}.values`), seq.pieces.length, `${name}.values`);
-  const approximate = packed.dtype === "q8";
-  const step = approximate ? ((packed.hi ?? 0) - (packed.lo ?? 0)) / 254 : 0;
+  const values = sized(new Values(packed, `${name}.values`), seq.pieces.length, `${name}.values`);
+  const step = values.approximate ? ((packed.hi ?? 0) - (packed.lo ?? 0)) / 254 : 0;
   return {
     label: wire.label,
     feature: wire.feature,
     key: wire.key ?? "",
+    id: wire.id ?? "",
     locked: wire.locked ?? false,
     seq,
     values,
-    approximate,
     tolerance: Math.max(step / 2, 1e-6 * Math.max(Math.abs(domain[0]), Math.abs(domain[1]))),
     signed: wire.signed,
     ownDomain: domain,
     robust: wire.robust ?? Math.max(Math.abs(domain[0]), Math.abs(domain[1])),
     domain,
-    masked: seq.masked?.reduce((sum, bits) => sum + (bits ? 1 : 0), 0) ?? 0,
-    missing: values.reduce((sum, value) => sum + (Number.isNaN(value) ? 1 : 0), 0),
+    masked: seq.maskedCount,
+    missing: values.count(Number.isNaN),
     clipped: 0,
+    shadeOf: () => ZERO,
+    shadeAt: () => ZERO,
   };
 }
 
@@ -117,16 +129,13 @@ export function scaleRows(rows: Row[], scale: Scale): void {
   for (const row of rows) {
     const end = scale === "shared" ? reach : row.robust;
     row.domain = scale === "row" ? row.ownDomain : [row.signed ? -end : 0, end];
-    row.clipped = 0;
-    for (const value of row.values) if (shadeOf(row, value).clipped) row.clipped++;
+    const { domain, signed, tolerance, values } = row;
+    row.shadeOf = (value) => shade(value, domain, signed, tolerance);
+    row.shadeAt = values.map(row.shadeOf);
+    const [lo, hi] = domain;
+    row.clipped = values.count((value) => value > hi + tolerance || value < lo - tolerance);
   }
 }
-
-const shadeOf = (row: Row, value: number): ReturnType<typeof shade> =>
-  shade(value, row.domain, row.signed, row.tolerance);
-
-/** The shade of one token of a row. */
-export const shadeAt = (row: Row, i: number): ReturnType<typeof shade> => shadeOf(row, row.values[i] ?? NaN);
 
 /** The picture of a frame; null where the frame is still empty. */
 export function readFrame(frame: Partial<WireFrame> | null | undefined, scale: Scale): Picture | null {
@@ -134,8 +143,8 @@ export function readFrame(frame: Partial<WireFrame> | null | undefined, scale: S
   const seqs = frame.seqs.map((seq, i) => readSequence(seq, `seqs[${i}]`));
   const rows = frame.rows.map((row, i) => readRow(row, seqs, `rows[${i}]`));
   scaleRows(rows, scale);
-  const { id = 0, view = "", text = "", site = "", layer = 0, features = [], locked = [], compare = "", across = false, notice = null } = frame;
-  return { id, view, text, site, layer, features, locked, compare, across, notice, seqs, rows };
+  const { id = 0, view = "", text = "", site = "", layer = 0, features = [], locked = [], source = "", compare = "", across = false, notice = null } = frame;
+  return { id, view, text, site, layer, features, locked, source, compare, across, notice, seqs, rows };
 }
 
 /** All tokens of the picture, counted once per sequence. */

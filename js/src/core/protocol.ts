@@ -44,6 +44,7 @@ export interface WireFrame {
   layer: number;
   features: number[];
   locked?: string[];
+  source?: string;
   compare?: string;
   across?: boolean;
   seqs: WireSequence[];

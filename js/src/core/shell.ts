@@ -6,7 +6,7 @@
  * what is shown.
  */
 import { Chrome } from "./chrome.js";
-import { paletteCss } from "./colour.js";
+import { type Theme, paletteCss } from "./colour.js";
 import { describe, h, setText, uuid } from "./dom.js";
 import { listen } from "./model.js";
 import type { Mounting } from "./mount.js";
@@ -32,6 +32,8 @@ export interface Part {
   empty: () => string | null;
   /** What the picture leaves out, if anything. */
   notice: () => string | null;
+  /** The theme is another one: canvases are drawn anew. */
+  themed?: () => void;
   /** Escape was pressed, or the view goes away. */
   escape: () => void;
 }
@@ -68,6 +70,10 @@ export class Shell<T extends BaseTraits> {
       code: () => this.synced.get("code"),
     });
     this.root = h("div", { class: `ng ng-${kind}`, role: "region", "aria-label": label });
+  }
+
+  get theme(): Theme {
+    return this.root.dataset.theme === "dark" ? "dark" : "light";
   }
 
   get live(): boolean {
@@ -126,7 +132,9 @@ export class Shell<T extends BaseTraits> {
       root,
       () => synced.get("theme"),
       (theme) => {
+        if (root.dataset.theme === theme) return;
         root.dataset.theme = theme;
+        this.#part?.themed?.();
       },
       signal,
     );

@@ -1,14 +1,20 @@
 /**
  * A strip of tokens, up to 100,000 of them. In: display pieces and a function that gives each token its classes. Out:
- * one DOM text node per token in blocks of about 400; with an IntersectionObserver only the blocks near the visible
- * part are filled, the others are placeholders of estimated or remembered height. A new call of `update` reuses every
- * span, so a change of values swaps classes and nothing else. White space is marked by generated content
- * (`data-ws`), which is not part of the text: what is copied is what the model read.
+ * one DOM text node per token in blocks of about 400; only the blocks near the visible part are filled (told by an
+ * IntersectionObserver, and while scrolling at once, so that none is seen empty), the others are placeholders of
+ * estimated or remembered height. A new call of `update` reuses every span, so a change of values swaps classes and
+ * nothing else. White space is marked by generated content (`data-ws`), which is not part of the text: what is copied
+ * is what the model read. Tokens are plain inline text, so words break and scripts run as in any text: the direction
+ * of each line comes from the line.
  */
 import { focusable, h } from "./dom.js";
 
 const BLOCK = 400;
-const MARGIN = "600px 0px";
+const MARGIN = 600; // px beyond the visible part
+/** Letters of scripts that run from right to left. */
+const FROM_RIGHT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
+/** Letters that change their form beside one another: no gap between their tokens. */
+const JOINED = /\p{Script=Arabic}|\p{Script=Syriac}|\p{Script=Mongolian}|\p{Script=Devanagari}|\p{Script=Bengali}|\p{Script=Tamil}/u;
 const RTL = /^[^\p{L}]*[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/u;
 
 interface Block {
@@ -50,12 +56,14 @@ export function cutBlocks(pieces: readonly string[]): number[] {
 
 export class Strip {
   readonly element: HTMLElement;
+  /** How the text begins: which way the arrow keys go. Each line is laid out by its own letters. */
+  direction: "ltr" | "rtl" = "ltr";
   #pieces: readonly string[] = [];
   #classOf: (i: number) => string = () => "";
   #blocks: Block[] = [];
   readonly #observer: IntersectionObserver | null;
 
-  constructor(signal: AbortSignal) {
+  constructor(signal: AbortSignal, scrolled: () => void = () => undefined) {
     this.element = focusable(h("div", { class: "ng-tokens", role: "listbox", tabindex: -1, dir: "ltr" }));
     this.#observer =
       typeof IntersectionObserver === "function"
@@ -63,10 +71,16 @@ export class Strip {
             (entries) => {
               for (const entry of entries) this.#seen(entry.target, entry.isIntersecting);
             },
-            { root: this.element, rootMargin: MARGIN },
+            { root: this.element, rootMargin: `${MARGIN}px 0px` },
           )
         : null;
     signal.addEventListener("abort", () => this.#observer?.disconnect());
+    // a scroll event comes before its frame is painted, an observer's call after
+    const follow = (): void => {
+      if (this.#observer) this.#fillVisible();
+      scrolled();
+    };
+    this.element.addEventListener("scroll", follow, { signal, passive: true });
   }
 
   get length(): number {
@@ -77,8 +91,7 @@ export class Strip {
     const same = pieces.length === this.#pieces.length && pieces.every((piece, i) => piece === this.#pieces[i]);
     this.#pieces = pieces;
     this.#classOf = classOf;
-    const direction = RTL.test(pieces.slice(0, 64).join("")) ? "rtl" : "ltr";
-    if (this.element.dir !== direction) this.element.dir = direction;
+    this.direction = RTL.test(pieces.slice(0, 64).join("")) ? "rtl" : "ltr";
     const name = pieces.length ? "ng-tokens" : "ng-tokens ng-none";
     if (this.element.className !== name) this.element.className = name;
     const ends = pieces.length ? cutBlocks(pieces) : [];
@@ -122,17 +135,48 @@ export class Strip {
   }
 
   /** The element of a token, filled if need be and scrolled into view. */
-  reveal(i: number): HTMLElement | null {
+  reveal(i: number, where: "nearest" | "start" = "nearest"): HTMLElement | null {
     const block = this.#blocks.find(({ from, to }) => i >= from && i < to);
     if (block && !block.mounted) this.#fill(block);
     const token = this.token(i);
-    token?.scrollIntoView({ block: "nearest" });
+        if (where === "start" && token) {
+      // its own strip only: the page stays where it is
+      this.element.scrollTop += token.getBoundingClientRect().top - this.element.getBoundingClientRect().top;
+    } else {
+      token?.scrollIntoView({ block: "nearest" });
+    }
     return token;
   }
 
   dispose(): void {
     this.#observer?.disconnect();
     this.element.remove();
+  }
+
+  /** The tokens between the upper and the lower edge of what is visible, as blocks have them. */
+  get visible(): [from: number, to: number] {
+    const [first, last] = this.#span(0);
+    return [this.#blocks[first]?.from ?? 0, this.#blocks[last]?.to ?? 0];
+  }
+
+  /** The first and last block that reach into the visible part, widened by `margin` px. */
+  #span(margin: number): [first: number, last: number] {
+    const { scrollTop, clientHeight } = this.element;
+    const at = (top: number): number => {
+      let [low, high] = [0, this.#blocks.length - 1];
+      while (low < high) {
+        const middle = (low + high + 1) >> 1;
+        if ((this.#blocks[middle]?.element.offsetTop ?? 0) <= top) low = middle;
+        else high = middle - 1;
+      }
+      return low;
+    };
+    return [at(scrollTop - margin), at(scrollTop + clientHeight + margin)];
+  }
+
+  #fillVisible(): void {
+    const [first, last] = this.#span(MARGIN / 2);
+    for (const block of this.#blocks.slice(first, last + 1)) if (!block.mounted) this.#fill(block);
   }
 
   #seen(target: Element, visible: boolean): void {
@@ -159,7 +203,6 @@ export class Strip {
       const piece = this.#pieces[i] ?? "";
       if (!existing) {
         token.setAttribute("role", "option");
-        token.dir = "auto";
       }
       if (token.dataset.i !== String(i)) token.dataset.i = String(i);
       if (!existing || token.textContent !== piece) {
@@ -175,7 +218,9 @@ export class Strip {
 
   #paint(token: HTMLElement, i: number): void {
     const piece = this.#pieces[i] ?? "";
-    const shape = piece.includes("\n") ? (piece.startsWith("\n") ? " ng-nl ng-nl0" : " ng-nl") : piece === "" ? " ng-void" : "";
+    let shape = piece.includes("\n") ? (piece.startsWith("\n") ? " ng-nl ng-nl0" : " ng-nl") : piece === "" ? " ng-void" : "";
+    if (FROM_RIGHT.test(piece)) shape += " ng-rtl";
+    if (JOINED.test(piece)) shape += " ng-joined";
     const name = `ng-tok${shape}${this.#classOf(i)}`;
     if (token.className === name) return;
     token.className = name;

@@ -506,7 +506,7 @@ class LiveModel(Anatomy):
         Raises:
             InputError: it is no such id, or belongs to another model or basis.
         """
-        parts = feature_id.split("/")
+        parts = feature_id.rsplit("/", 3)  # a model's name may have a "/" in it
         if len(parts) != 4 or not parts[3].isdecimal():
             raise InputError(
                 f"{feature_id!r} is no feature's id.", "Ids are model/site/basis/index."

@@ -104,6 +104,13 @@ def share_domain(rows: Sequence[dict[str, Any]]) -> None:
         r["robust"] = robust
 
 
+def widen(made: dict[str, Any], least: float) -> None:
+    """Make a row's colour domain reach to `least` at least."""
+    low, high = made["domain"]
+    made["domain"] = [min(low, -least) if low < 0 or made["signed"] else low, max(high, least)]
+    made["robust"] = max(made["robust"], least)
+
+
 def frame(
     seqs: list[dict[str, Any]],
     rows: list[dict[str, Any]],
@@ -115,10 +122,14 @@ def frame(
     layer: int = 0,
     features: Sequence[int] = (),
     locked: Sequence[str] = (),
+    source: str = "",
     compare: str = "",
     across: bool = False,
 ) -> dict[str, Any]:
-    """The whole picture; `request` is the (view, id) that asked for it, ("", 0) for Python."""
+    """The whole picture; `request` is the (view, id) that asked for it, ("", 0) for Python.
+
+    `source` names what the rows that are not locked are of, as in their keys.
+    """
     return {
         "id": request[1],
         "view": request[0],
@@ -127,6 +138,7 @@ def frame(
         "layer": layer,
         "features": list(features),
         "locked": list(locked),
+        "source": source,
         "compare": compare,
         "across": across,
         "seqs": seqs,

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from neuroglass.model.edits import Edit
 
 AUTO_ROWS = 3  # features chosen when none are named
+NO_DIFFERENCE = 1e-4  # of the values' range: the least that a scale of differences spans
 STRONGEST = 8  # features named for a selected token
 
 
@@ -196,6 +197,12 @@ class LiveTokenHeatmap(LiveView, TokenHeatmap):
             across=request.optional("across", bool, False),
         )
 
+    @t.validate("feature")
+    def _check_feature(self, proposal: Any) -> Any:
+        if self.live and not self._ours and proposal["value"]:
+            self._sources.locate(proposal["value"])
+        return proposal["value"]
+
     @t.observe("feature")
     def _on_feature(self, change: Any) -> None:
         """A linked view shows another feature: it becomes the first row."""
@@ -241,7 +248,8 @@ class LiveTokenHeatmap(LiveView, TokenHeatmap):
         source = self._sources.find(settings.site, settings.layer)
         texts = [text for text in (settings.text, settings.compare) if text]
         if not settings.text:
-            return _Picture(settings, _frame(settings, origin, [], []), self._code_of(settings))
+            empty = _frame(settings, origin, source, [], [])
+            return _Picture(settings, empty, self._code_of(settings))
         kept = [self._sources.row(key) for key in settings.locked]
         layers = source.layers() if settings.across else [source]
         sources = {s.name: s for s in [*layers, *(r[0] for r in kept if isinstance(r, tuple))]}
@@ -278,7 +286,7 @@ class LiveTokenHeatmap(LiveView, TokenHeatmap):
             if pairs is not None:
                 drawn.append(_Drawn(row.source, 1, frames.unpack_row(made[-1])))
             yield
-        picture = _frame(settings, origin, seqs, made, _notice(settings))
+        picture = _frame(settings, origin, source, seqs, made)
         return _Picture(settings, picture, self._code_of(settings), tuple(drawn), tuple(read))
 
     def _rows_of(
@@ -337,6 +345,8 @@ class LiveTokenHeatmap(LiveView, TokenHeatmap):
                 label, change.astype(np.float32), seq=1, masked=masked[1], signed=True, **about
             )
         )
+        # texts of different length are summed in another order: that much is no difference
+        frames.widen(made[-1], NO_DIFFERENCE * made[0]["domain"][1])
         return made
 
     def _on_detail(self, request: Request) -> None:
@@ -432,20 +442,21 @@ def heatmap(
 def _frame(
     settings: _Settings,
     origin: Origin,
+    source: Source,
     seqs: list[dict[str, Any]],
     rows: list[dict[str, Any]],
-    notice: str | None = None,
 ) -> dict[str, Any]:
     return frames.frame(
         seqs,
         rows,
         request=origin,
-        notice=notice,
+        notice=_notice(settings),
         text=settings.text,
         site=settings.site,
         layer=settings.layer,
         features=settings.features,
         locked=settings.locked,
+        source=source.name,
         compare=settings.compare,
         across=settings.across,
     )

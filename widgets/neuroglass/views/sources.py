@@ -310,6 +310,7 @@ class Sources:
                 "layers": 1,
                 "width": b.n_features,
                 "what": f"{b.n_features:,} features of {b.read_site}",
+                "across": 1 if b.read_site.layer is None else model.n_layers,
             }
             for b in self.bases.values()
         ]

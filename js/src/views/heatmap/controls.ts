@@ -3,7 +3,7 @@
  * with a new draft on every edit that can be run; what cannot (features that are not numbers, or beyond the site) is
  * explained beside the field and not sent (text goes on with the last good features). Nothing is sent while an input method is composing.
  */
-import { focusable, h } from "../../core/dom.js";
+import { button, focusable, h } from "../../core/dom.js";
 import { TextBox } from "../../core/text-box.js";
 import type { Choices, SiteChoice } from "./synced.js";
 import type { Draft } from "./ui-state.js";
@@ -33,6 +33,10 @@ export class Controls {
   readonly #add: HTMLSelectElement;
   #quantities: { key: string; label: string }[] = [];
   readonly #problem: HTMLElement;
+  readonly #across: HTMLButtonElement;
+  readonly #compare: HTMLButtonElement;
+  readonly #other: TextBox;
+  readonly #otherField: HTMLElement;
 
   constructor(
     name: string,
@@ -48,17 +52,30 @@ export class Controls {
       h("input", { class: "ng-features", type: "text", inputmode: "numeric", spellcheck: "false", autocomplete: "off", placeholder: "strongest", "aria-label": "features", "aria-describedby": problem, title: "feature numbers, separated by commas; empty: the strongest" }),
     );
     this.#add = focusable(h("select", { class: "ng-add", "aria-label": "add a row", title: "a row of something else that is known of every token" }));
+    this.#across = button("every layer", { class: "ng-toggle ng-across", title: "the first feature in every layer, a row each" }, () => {
+      this.#edit({ across: !this.#draft.across });
+    });
+    this.#compare = button("compare", { class: "ng-toggle ng-compare", title: "draw the rows over a second text too, with the difference" }, () => {
+      // begins with a copy: what is changed in it is what the rows show
+      this.#edit({ compare: this.#draft.compare ? "" : this.#draft.text });
+      if (this.#draft.compare) this.#other.focus();
+    });
+    this.#other = new TextBox("second text", "Type another text", (compare) => this.#edit({ compare }));
+    this.#otherField = h("div", { class: "ng-other", hidden: true }, this.#other.element);
     this.#problem = h("p", { class: "ng-problem", id: problem, role: "status", hidden: true });
     this.element = h(
       "div",
       { class: "ng-editor" },
       this.#text.element,
+      this.#otherField,
       h(
         "div",
         { class: "ng-controls" },
         h("div", { class: "ng-field" }, h("span", { class: "ng-name", "aria-hidden": "true" }, "site"), this.#site),
         this.#layerField,
         h("div", { class: "ng-field ng-field-features" }, h("span", { class: "ng-name", "aria-hidden": "true" }, "features"), this.#features),
+        this.#across,
+        this.#compare,
         this.#add,
       ),
       this.#problem,
@@ -67,7 +84,7 @@ export class Controls {
   }
 
   get composing(): boolean {
-    return this.#text.composing;
+    return this.#text.composing || this.#other.composing;
   }
 
   get draft(): Draft {
@@ -78,6 +95,7 @@ export class Controls {
   show(draft: Draft): void {
     this.#draft = draft;
     this.#text.value = draft.text;
+    this.#other.value = draft.compare;
     this.#site.value = draft.site;
     // what the person wrote stays as written where it means the same
     if (String(parseFeatures(this.#features.value, undefined)) !== String(draft.features)) {
@@ -107,6 +125,7 @@ export class Controls {
       const after = this.#choices.find(({ name }) => name === this.#site.value);
       const layer = Math.max(0, Math.min(this.#draft.layer, (after?.layers ?? 1) - 1));
       const draft: Partial<Draft> = { site: this.#site.value, layer };
+      if ((after?.across ?? after?.layers ?? 0) <= 1) draft.across = false;
       if (before?.width !== after?.width) {
         draft.features = [];
         this.#features.value = "";
@@ -157,6 +176,11 @@ export class Controls {
     this.#add.hidden = missing.length === 0;
     this.#add.replaceChildren(h("option", { value: "" }, "add a row…"), ...missing.map(({ key, label }) => h("option", { value: key }, label)));
     const layers = this.#chosen?.layers ?? 0;
+    this.#across.hidden = (this.#chosen?.across ?? layers) <= 1;
+    this.#across.setAttribute("aria-pressed", String(this.#draft.across));
+    this.#compare.hidden = this.#draft.text === "" && this.#draft.compare === "";
+    this.#compare.setAttribute("aria-pressed", String(this.#draft.compare !== ""));
+    this.#otherField.hidden = this.#draft.compare === "" && !this.#otherField.contains(document.activeElement);
     this.#layerField.hidden = layers <= 1;
     this.#site.title = this.#chosen?.what ?? "";
     for (const input of [this.#layer, this.#range]) {

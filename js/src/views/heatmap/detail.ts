@@ -10,11 +10,12 @@ import { ENTROPY, factList, pieceText, ranking, reasonList } from "./facts.js";
 
 export interface DetailActions {
   close: () => void;
-  add: (feature: number) => void;
+  add: (key: string, feature: number) => void;
 }
 
 interface Strong {
   feature: number;
+  key: string; // names its row
   value: number;
 }
 
@@ -61,8 +62,8 @@ export class Detail {
     this.element.hidden = false;
   }
 
-  /** The kernel's answer to what is shown. `shown` are the features that already have a row. */
-  answer(reply: Reply, shown: readonly number[]): void {
+  /** The kernel's answer to what is shown. `shown` are the keys of the rows. */
+  answer(reply: Reply, shown: ReadonlySet<string>): void {
     if (!this.#answer) return;
     this.#answer.removeAttribute("aria-busy");
     if (reply.error) {
@@ -80,11 +81,11 @@ export class Detail {
             h(
               "div",
               { class: "ng-chips" },
-              ...strongest.map(({ feature, value: v }) => {
-                const has = shown.includes(feature);
+              ...strongest.map(({ feature, key, value: v }) => {
+                const has = shown.has(key);
                 const title = has ? `${feature} has a row already` : `show feature ${feature} as a row`;
                 const chip = button("", { class: "ng-chip", title, disabled: has }, () => {
-                  this.actions.add(feature);
+                  this.actions.add(key, feature);
                 });
                 chip.append(h("b", {}, String(feature)), " ", h("span", {}, withSign(v)));
                 return chip;

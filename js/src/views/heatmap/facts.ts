@@ -4,7 +4,7 @@
  */
 import { h } from "../../core/dom.js";
 import { compact, percent, quoted } from "../../core/format.js";
-import { type Row, type Sequence, shadeAt } from "../../core/picture.js";
+import type { Row, Sequence } from "../../core/picture.js";
 
 const MASKS = [
   [1, "beginning of sequence"],
@@ -19,8 +19,8 @@ export const pieceText = (row: Row, i: number): string => quoted(row.seq.pieces[
 
 /** The value with "≈" where it was quantised on its way. */
 export function valueText(row: Row, i: number): string {
-  const value = row.values[i] ?? NaN;
-  return (row.approximate && !Number.isNaN(value) ? "≈ " : "") + compact(value);
+  const value = row.values.at(i);
+  return (row.values.approximate && !Number.isNaN(value) ? "≈ " : "") + compact(value);
 }
 
 /** Why the token looks the way it does, in words. */
@@ -28,8 +28,8 @@ export function reasons(row: Row, i: number): string[] {
   const said: string[] = [];
   const bits = row.seq.masked?.[i] ?? 0;
   for (const [bit, what] of MASKS) if (bits & bit) said.push(`${what}: not counted in the colour scale`);
-  if (Number.isNaN(row.values[i] ?? NaN)) said.push("no value here (NaN): hatched, not zero");
-  if (shadeAt(row, i).clipped) said.push("beyond the colour scale: drawn in its last colour");
+  if (Number.isNaN(row.values.at(i))) said.push("no value here (NaN): hatched, not zero");
+  if (row.shadeAt(i).clipped) said.push("beyond the colour scale: drawn in its last colour");
   if (row.seq.kinds[i] === 1) said.push("shown as raw bytes or escaped characters: not text of its own");
   return said;
 }
@@ -46,7 +46,7 @@ export function factList(row: Row, i: number, more: readonly (readonly [string, 
   const id = seq.ids?.[i];
   const logprob = logprobText(seq, i);
   const pairs: (readonly [string, string | Node, string?])[] = [
-    ["value", valueText(row, i), row.approximate ? "quantised to 1 of 255 steps on its way; select the token for the exact value" : ""],
+    ["value", valueText(row, i), row.values.approximate ? "quantised to 1 of 255 steps on its way; select the token for the exact value" : ""],
     ...more,
     ["position", String(i), "counted from 0"],
   ];

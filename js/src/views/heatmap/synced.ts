@@ -10,6 +10,7 @@ export interface SiteChoice {
   layers: number;
   width: number;
   what: string;
+  across?: number; // layers that it can be read out of, where that is not `layers`
 }
 
 export interface Choices {

@@ -2,6 +2,8 @@
  * UI-only state of one mounted heatmap: what this view knows and nobody else should. It is made anew for every view
  * and never saved; what Python shares is in synced.ts.
  */
+import type { Hit } from "../../core/find.js";
+import type { Sequence } from "../../core/picture.js";
 import type { Place } from "./synced.js";
 
 /** What the editor asks for. */
@@ -17,6 +19,9 @@ export interface Draft {
 
 export interface UiState {
   hover: Place | null; // the token that the tooltip tells about
+  query: string; // what is looked for
+  hits: { seq: Sequence; hit: Hit }[]; // where it was found
+  hit: number; // the place that is looked at, -1: none
 }
 
-export const createUiState = (): UiState => ({ hover: null });
+export const createUiState = (): UiState => ({ hover: null, query: "", hits: [], hit: -1 });

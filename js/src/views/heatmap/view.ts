@@ -3,6 +3,7 @@
  * In: the model and the element of a cell. Out: controls, rows of coloured tokens, and a panel about the selected one.
  */
 import { copyTokens } from "../../core/clipboard.js";
+import { Finder } from "../../core/find.js";
 import { count } from "../../core/format.js";
 import type { Mounting } from "../../core/mount.js";
 import { type Picture, type Row, readFrame, scaleRows, tokenCount } from "../../core/picture.js";
@@ -10,6 +11,7 @@ import { Shell } from "../../core/shell.js";
 import { Controls } from "./controls.js";
 import { Detail } from "./detail.js";
 import { spoken, tipOf } from "./facts.js";
+import { Options, arranged } from "./options.js";
 import { Rows } from "./rows.js";
 import { type Place, type Traits, placeOf } from "./synced.js";
 import { type Draft, createUiState } from "./ui-state.js";
@@ -17,11 +19,15 @@ import { type Draft, createUiState } from "./ui-state.js";
 /** A row in a list that is being changed; `came`: it was locked before. */
 type Entry = Pick<Row, "key" | "locked" | "feature"> & { came: boolean };
 
+/** What a key's row is of: "neurons.0" of "neurons.0/12". */
+const owner = (key: string): string => key.replace(/\/\d+$/, "");
+
 export class HeatmapView {
   readonly root: HTMLElement;
   readonly #ui = createUiState();
   readonly #shell: Shell<Traits>;
   readonly #controls: Controls;
+  readonly #options: Options;
   readonly #rows: Rows;
   readonly #detail: Detail;
   #picture: Picture | null = null;
@@ -45,28 +51,45 @@ export class HeatmapView {
           this.#select(again ? null : place);
         },
         escape: () => this.#deselect(),
-        remove: (row) => this.#runRows((rows) => rows.splice(row, 1)),
+        remove: (row) => this.#runRows(row, (rows, at) => rows.splice(at, 1)),
         lock: (row) =>
-          this.#runRows((rows) => {
-            const [one] = rows.splice(row, 1);
+          this.#runRows(row, (rows, at) => {
+            const [one] = rows.splice(at, 1);
             if (one) rows.splice(rows.filter(({ locked }) => locked).length, 0, { ...one, locked: !one.locked });
           }),
-        shift: (row, by) => this.#runRows((rows) => rows.splice(row + by, 0, ...rows.splice(row, 1))),
+        shift: (row, by) => this.#runRows(row, (rows, at) => rows.splice(at + by, 0, ...rows.splice(at, 1))),
+        choose: (row) => {
+          const now = this.#selected;
+          if (now) this.#select([row, now[1]]);
+          else this.#rows.choose(row);
+        },
       },
       mounting.signal,
     );
     this.#detail = new Detail({
       close: () => this.#deselect(),
-      add: (feature) => this.#runDraft({ features: [...this.#features(), feature] }),
+      add: (key, feature) => this.#addRow(key, feature),
+    });
+    const show = (change: Partial<Traits>): void => {
+      shell.synced.write(change);
+      this.#restyle();
+    };
+    this.#options = new Options({
+      scale: (scale) => show({ scale }),
+      arrange: (arrange) => show({ arrange }),
+      wrap: (wrap) => show({ wrap }),
+      find: (query) => this.#find(query),
+      step: (by) => this.#step(by),
     });
     const part = {
-      body: [this.#controls.element, this.#rows.element, this.#detail.element],
+      body: [this.#controls.element, this.#options.element, this.#rows.element, this.#detail.element],
       size: () => this.#picture && count(tokenCount(this.#picture), "token"),
       empty: () => {
         if (this.#picture?.rows.length) return null;
         return shell.live && this.#controls.draft.text === "" ? "Type some text above." : "Nothing to show yet.";
       },
       notice: () => this.#picture?.notice ?? null,
+      themed: () => this.#drawRows(),
       escape: () => this.#point(null, null),
     };
     shell.open(mounting.el, part, () => {
@@ -102,10 +125,7 @@ export class HeatmapView {
       shell.rpc.alive();
       this.#showFrame();
     });
-    shell.on(["scale"], () => {
-      if (this.#picture) scaleRows(this.#picture.rows, shell.synced.get("scale"));
-      this.#drawRows();
-    });
+    shell.on(["scale", "wrap", "arrange"], () => this.#restyle());
     shell.on(["text", "site", "layer", "features", "locked", "compare", "across"], () => {
       if (!this.#drafting) this.#controls.show(this.#traits());
     });
@@ -148,29 +168,33 @@ export class HeatmapView {
     this.#shell.run(draft);
   }
 
-  /** Asks for other rows: `change` edits the list of those that are shown. */
-  #runRows(change: (rows: Entry[]) => void): void {
+  /** Asks for other rows: `change` edits the list of those that have a name, of which one is at `at`. */
+  #runRows(row: number, change: (rows: Entry[], at: number) => void): void {
     const shown = this.#picture?.rows ?? [];
-    const rows = shown.map(({ key, locked, feature }): Entry => ({ key, locked, feature, came: locked }));
-    change(rows);
-    const owner = (key: string): string => key.replace(/\/\d+$/, "");
-    const here = shown.find(({ locked }) => !locked);
+    const named = shown.filter(({ key }) => key !== "");
+    const rows = named.map(({ key, locked, feature }): Entry => ({ key, locked, feature, came: locked }));
+    change(rows, named.findIndex((one) => one === shown[row]));
+    const source = this.#picture?.source ?? "";
     const stays = ({ key, locked, came }: Entry): boolean =>
       // a row that is let go stays if it is of this site
-      !locked && (!came || here === undefined || owner(key) === owner(here.key));
-    const features = rows.flatMap((row) => (row.feature !== null && stays(row) ? [row.feature] : []));
+      !locked && (!came || owner(key) === source);
+    const features = this.#picture?.across
+      ? this.#picture.features
+      : rows.flatMap((one) => (one.feature !== null && stays(one) ? [one.feature] : []));
     this.#runDraft({ features: [...new Set(features)], locked: rows.flatMap(({ locked, key }) => (locked ? [key] : [])) });
   }
 
-  /** The features that have a row of this site now. */
-  #features(): number[] {
-    return (this.#picture?.rows ?? []).flatMap(({ feature, locked }) => (feature === null || locked ? [] : [feature]));
+  /** A row more: of this site, or one that is kept beside it. */
+  #addRow(key: string, feature: number): void {
+    const picture = this.#picture;
+    const here = !picture?.across && (key === "" || owner(key) === picture?.source);
+    this.#runDraft(here ? { features: [...(picture?.features ?? []), feature] } : { locked: [...(picture?.locked ?? []), key] });
   }
 
   #ask([row, position]: Place): void {
     this.#shell.ask("detail", { row, position }, (reply) => {
       const now = this.#selected;
-      if (now?.[0] === row && now[1] === position) this.#detail.answer(reply, this.#features());
+      if (now?.[0] === row && now[1] === position) this.#detail.answer(reply, new Set(this.#picture?.rows.map(({ key }) => key)));
     });
   }
 
@@ -186,17 +210,66 @@ export class HeatmapView {
         const { text, site, layer, features, locked, compare, across } = picture;
         this.#controls.show({ text, site, layer, features, locked, compare, across });
       }
+      this.#search(this.#ui.query);
       this.#drawRows();
     });
   }
 
+  /** Other colours, another arrangement: the same picture. */
+  #restyle(): void {
+    if (this.#picture) scaleRows(this.#picture.rows, this.#shell.synced.get("scale"));
+    this.#drawRows();
+  }
+
   #drawRows(): void {
-    this.#rows.draw(this.#picture, this.#shell.live);
+    const { synced, live, theme } = this.#shell;
+    const arrange = arranged(synced.get("arrange"), this.#picture);
+    const wrap = synced.get("wrap");
+    this.#options.show(this.#picture, { scale: synced.get("scale"), arrange, wrap });
+    this.#rows.draw(this.#picture, { live, one: arrange === "one", wrap, theme });
     const { hover } = this.#ui;
     if (hover) this.#point(hover, this.#rows.token(hover));
     this.#showSelection();
     this.#shell.show();
   }
+
+  // --- finding --------------------------------------------------------------------------------------------------
+
+  /** Looks for a text, and goes to the first place where it is. */
+  #find(query: string): void {
+    this.#search(query);
+    this.#ui.hit = this.#ui.hits.length ? 0 : -1;
+    this.#showHits(true);
+  }
+
+  #search(query: string): void {
+    const ui = this.#ui;
+    ui.query = query;
+    ui.hits = query ? (this.#picture?.seqs ?? []).flatMap((seq) => new Finder(seq.pieces).hits(query).map((hit) => ({ seq, hit }))) : [];
+    ui.hit = Math.min(ui.hit, ui.hits.length - 1);
+    this.#showHits(false);
+  }
+
+  #step(by: number): void {
+    const ui = this.#ui;
+    if (!ui.hits.length) return;
+    ui.hit = (ui.hit + by + ui.hits.length) % ui.hits.length;
+    this.#showHits(true);
+  }
+
+  #showHits(go: boolean): void {
+    const { hits, hit } = this.#ui;
+    const now = hits[hit];
+    const found = (this.#picture?.seqs ?? []).map((seq) => ({
+      seq,
+      hits: hits.flatMap((one) => (one.seq === seq ? [one.hit] : [])),
+      now: now?.seq === seq ? now.hit : null,
+    }));
+    this.#rows.mark(found.filter((one) => one.hits.length), go);
+    this.#options.found(hit, hits.length);
+  }
+
+  // --- pointing, selecting --------------------------------------------------------------------------------------
 
   #select(place: Place | null): void {
     this.#shell.synced.write({ selected: place, token: place ? place[1] : null });
