@@ -9,48 +9,67 @@ import type { Row } from "./picture.js";
 const HEIGHT = 14; // px
 
 export class Minimap {
-  readonly element: HTMLCanvasElement;
+  readonly element: HTMLElement;
+  readonly #canvas = h("canvas");
+  readonly #window = h("div", { class: "ng-window", hidden: true });
+  readonly #seen: IntersectionObserver | null;
   #row: Row | null = null;
+  #domain: Row["domain"] | null = null; // what the row was drawn with
   #theme: Theme = "light";
   #visible: readonly [number, number] = [0, 0];
   #marks: readonly number[] = [];
+  #stale = false; // what the canvas shows is not what it should
   #frame = 0;
 
   constructor(signal: AbortSignal, go: (token: number) => void) {
     // for the pointer only: the keyboard has Home, End and find
-    const canvas = (this.element = h("canvas", { class: "ng-minimap", "aria-hidden": "true", title: "the whole text: strongest value of each stretch; press to go there" }));
+    const title = "the whole text: the strongest value of each stretch; press to go there";
+    const element = (this.element = h("div", { class: "ng-minimap", "aria-hidden": "true", title }, this.#canvas, this.#window));
     const there = (event: PointerEvent): void => {
-      const box = canvas.getBoundingClientRect();
+      const box = element.getBoundingClientRect();
       const n = this.#row?.values.length ?? 0;
       if (n) go(Math.max(0, Math.min(n - 1, Math.floor(((event.clientX - box.left) / box.width) * n))));
     };
-    canvas.addEventListener("pointerdown", (event) => {
+    element.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
-      canvas.setPointerCapture(event.pointerId);
+      element.setPointerCapture(event.pointerId);
       there(event);
     });
-    canvas.addEventListener("pointermove", (event) => {
-      if (canvas.hasPointerCapture(event.pointerId)) there(event);
+    element.addEventListener("pointermove", (event) => {
+      if (element.hasPointerCapture(event.pointerId)) there(event);
     });
-    if (typeof ResizeObserver === "function") {
-      const observer = new ResizeObserver(() => this.#later());
-      observer.observe(canvas);
-      signal.addEventListener("abort", () => observer.disconnect());
-    }
-    signal.addEventListener("abort", () => cancelAnimationFrame(this.#frame));
+    // of many rows only those on screen are drawn
+    this.#seen =
+      typeof IntersectionObserver === "function"
+        ? new IntersectionObserver(([entry]) => {
+            if (entry?.isIntersecting && this.#stale) this.#draw();
+          })
+        : null;
+    const sizes = typeof ResizeObserver === "function" ? new ResizeObserver(() => this.#later()) : null;
+    sizes?.observe(element);
+    signal.addEventListener("abort", () => {
+      this.#seen?.disconnect();
+      sizes?.disconnect();
+      cancelAnimationFrame(this.#frame);
+    });
   }
 
   show(row: Row, theme: Theme): void {
+    const drawn = this.#row;
+    const same = drawn === row && this.#theme === theme && drawn.domain === this.#domain;
     this.#row = row;
     this.#theme = theme;
-    this.#later();
+    this.#domain = row.domain;
+    if (!same) this.#later();
   }
 
   /** Frames the tokens that are on screen. */
   frame(visible: readonly [number, number]): void {
-    if (visible[0] === this.#visible[0] && visible[1] === this.#visible[1]) return;
-    this.#visible = visible;
-    this.#later();
+    const [from, to] = (this.#visible = visible);
+    const n = this.#row?.values.length ?? 0;
+    this.#window.hidden = to <= from || to - from >= n;
+    this.#window.style.left = `${(100 * from) / n}%`;
+    this.#window.style.width = `${(100 * (to - from)) / n}%`;
   }
 
   /** Marks places: where something was found. */
@@ -61,16 +80,26 @@ export class Minimap {
   }
 
   #later(): void {
+    this.#stale = true;
     cancelAnimationFrame(this.#frame);
-    this.#frame = requestAnimationFrame(() => this.#draw());
+    this.#frame = requestAnimationFrame(() => {
+      if (!this.#seen) {
+        this.#draw();
+        return;
+      }
+      // observing anew makes the observer tell at once whether it is on screen
+      this.#seen.unobserve(this.element);
+      this.#seen.observe(this.element);
+    });
   }
 
   #draw(): void {
-    const { element: canvas } = this;
+    const canvas = this.#canvas;
     const row = this.#row;
-    const width = canvas.clientWidth;
+    const width = this.element.clientWidth;
     const context = canvas.getContext("2d");
     if (!row || !width || !context) return;
+    this.#stale = false;
     const ratio = window.devicePixelRatio || 1;
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(HEIGHT * ratio);
@@ -81,22 +110,15 @@ export class Minimap {
     context.fillStyle = PAPER[this.#theme];
     context.fillRect(0, 0, width, HEIGHT);
     const colours = { p: palette(this.#theme, "p"), n: palette(this.#theme, "n") };
-    const shade = row.shadeOf;
     row.values.peaks(bins).forEach((value, bin) => {
-      const { name } = shade(value);
+      const { name } = row.shadeOf(value);
       const entry: Entry | undefined = colours[name.startsWith("ng-n") ? "n" : "p"][Number(name.slice(4)) - 1];
       if (!entry) return; // zero, or no value
       context.fillStyle = `rgb(${entry.background.join(" ")})`;
       context.fillRect(Math.floor(bin * wide), 0, Math.ceil(wide), HEIGHT);
     });
-    const style = getComputedStyle(canvas);
-    context.fillStyle = style.getPropertyValue("--ng-warn");
-    for (const token of this.#marks) context.fillRect(Math.floor((token / n) * width), 0, 2, 4);
-    const [from, to] = this.#visible;
-    if (to > from && to - from < n) {
-      context.strokeStyle = style.getPropertyValue("--ng-ink");
-      context.lineWidth = 1.5;
-      context.strokeRect((from / n) * width + 0.75, 0.75, Math.max(4, ((to - from) / n) * width) - 1.5, HEIGHT - 1.5);
-    }
+    context.fillStyle = getComputedStyle(this.element).getPropertyValue("--ng-ink");
+    for (const token of this.#marks) context.fillRect(Math.floor((token / n) * width), 0, 1, 4);
+    this.frame(this.#visible);
   }
 }

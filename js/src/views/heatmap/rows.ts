@@ -243,8 +243,11 @@ export class Rows {
   }
 
   #frameMaps(): void {
+    const shared = this.#look.one && this.#rows.length ? this.#one.strip.visible : null;
     this.#views.forEach(({ head, strip }) => {
-      if (!head.map.element.hidden) head.map.frame((strip ?? this.#one.strip).visible);
+      if (head.map.element.hidden) return;
+      const visible = shared ?? strip?.visible;
+      if (visible) head.map.frame(visible);
     });
   }
 
