@@ -22,6 +22,7 @@ from neuroglass.recipes.data import Document
 from neuroglass.recipes.tokenizer import train_tokenizer
 from neuroglass.sae import training
 from neuroglass.sae.activations import Kept, Streamed, keep_activations
+from neuroglass.sae.checkpoint import cut_log
 from neuroglass.sae.learner import Learner
 from neuroglass.sae.recipes import (
     BatchTopK,
@@ -433,6 +434,21 @@ def test_a_stopped_run_goes_on_with_the_same_numbers(
         json.loads(line) for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()
     ]
     assert {row["step"] for row in rows if row["name"].endswith("topk-64")} >= {30, 32}
+
+
+def test_a_log_is_cut_to_the_checkpoint(tmp_path: Path) -> None:
+    """What an end in the middle of a line leaves goes too, wherever in the line it was."""
+    log = tmp_path / "log.jsonl"
+    assert cut_log(log, lambda row: True) == []
+    assert not log.exists()
+    lines = ['{"step": 1,  "loss": 0.5}', '{"step": 2, "held_out": {"all": 1.0}}', '{"step": 3}']
+    last = '{"step": 2, "held_out": {"all": 1.0}'
+    for torn in (last, last[:-1], "{", ""):
+        log.write_text("\n".join([*lines, torn]))
+        rows = cut_log(log, lambda row: bool(row["step"] <= 2))
+        assert rows == [{"step": 1, "loss": 0.5}, {"step": 2, "held_out": {"all": 1.0}}]
+        assert log.read_text() == "".join(f"{line}\n" for line in lines[:2])  # not a byte else
+    assert list(tmp_path.iterdir()) == [log]
 
 
 def test_a_folder_of_another_training_is_refused(
