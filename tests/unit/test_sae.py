@@ -16,7 +16,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 import neuroglass as ng
-from neuroglass import SAE, InputError, Latents, LiveModel, Transcoder, load
+from neuroglass import SAE, Directions, InputError, Latents, LiveModel, Transcoder, load
 from neuroglass.sae import dictionary
 from neuroglass.sae.spec import InputNorm, Spec, Weights, folding
 from tests.unit.conftest import tiny
@@ -836,6 +836,19 @@ def test_a_feature_that_is_not_there_is_refused(index: Any, models: Models) -> N
     sae = on(models["llama"])
     with pytest.raises(InputError, match="mine at resid_post.1 has no feature.*from 0 to 23"):
         sae[index]
+
+
+@pytest.mark.parametrize("index", [24, -1])
+def test_the_direction_of_a_feature_that_is_not_there_is_refused(
+    index: int, models: Models
+) -> None:
+    with pytest.raises(InputError, match=f"has no latent {index}.*from 0 to 23"):
+        on(models["llama"]).direction(index)
+    model = models["llama"]
+    rows = Directions(model, "resid_post.1", torch.eye(32)[:24])
+    for basis in (rows, model.neuron(1, 0).basis):
+        with pytest.raises(InputError, match=f"has no feature {index if index < 0 else 56}"):
+            basis.direction(index if index < 0 else 56)
 
 
 @pytest.mark.parametrize(

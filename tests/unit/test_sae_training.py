@@ -22,6 +22,7 @@ from neuroglass.recipes.data import Document
 from neuroglass.recipes.tokenizer import train_tokenizer
 from neuroglass.sae import training
 from neuroglass.sae.activations import Kept, Streamed, keep_activations
+from neuroglass.sae.checkpoint import cut_log
 from neuroglass.sae.learner import Learner
 from neuroglass.sae.recipes import (
     BatchTopK,
@@ -433,6 +434,61 @@ def test_a_stopped_run_goes_on_with_the_same_numbers(
         json.loads(line) for line in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()
     ]
     assert {row["step"] for row in rows if row["name"].endswith("topk-64")} >= {30, 32}
+
+
+@pytest.mark.parametrize("how", ["killed", "not a number"])
+def test_a_run_that_breaks_off_goes_on_from_its_checkpoint_to_the_same_bytes(
+    how: str, model: LiveModel, texts: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps and rows after the checkpoint are lost, and made again."""
+    monkeypatch.setattr(training, "_LOG_EVERY", 1)
+
+    def go(out: Path) -> Any:
+        recipe = TopK(n_latents=64, **FAST)
+        return train_sae(
+            model, SITE, texts, recipe, context=32, block_tokens=300, out=out, progress=False
+        )
+
+    whole = go(tmp_path / "whole")
+    step, note = Learner.step, Training._note
+
+    def breaking(self: Learner, x: torch.Tensor, y: torch.Tensor) -> dict[str, float]:
+        if self.done == 12 and how == "killed":
+            raise MemoryError
+        row = step(self, x, y)
+        return row | {"loss": math.nan} if self.done == 13 else row
+
+    def saving(self: Training, run: Any, row: dict[str, float]) -> None:
+        note(self, run, row)
+        if run.learner.done == 7:
+            self._save()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "step", breaking)
+        patch.setattr(Training, "_note", saving)
+        with pytest.raises(MemoryError if how == "killed" else TrainingStopped):
+            go(tmp_path / "parts")
+    assert len((tmp_path / "parts" / "log.jsonl").read_text().splitlines()) == 12
+    again = go(tmp_path / "parts")
+    assert torch.equal(whole.weights.W_dec, again.weights.W_dec)
+    assert torch.equal(whole.weights.b_enc, again.weights.b_enc)
+    for name in ("log.jsonl", "checkpoint.safetensors"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_a_log_is_cut_to_the_checkpoint(tmp_path: Path) -> None:
+    """What an end in the middle of a line leaves goes too, wherever in the line it was."""
+    log = tmp_path / "log.jsonl"
+    assert cut_log(log, lambda row: True) == []
+    assert not log.exists()
+    lines = ['{"step": 1,  "loss": 0.5}', '{"step": 2, "held_out": {"all": 1.0}}', '{"step": 3}']
+    last = '{"step": 2, "held_out": {"all": 1.0}'
+    for torn in (last, last[:-1], "{", ""):
+        log.write_text("\n".join([*lines, torn]))
+        rows = cut_log(log, lambda row: bool(row["step"] <= 2))
+        assert rows == [{"step": 1, "loss": 0.5}, {"step": 2, "held_out": {"all": 1.0}}]
+        assert log.read_text() == "".join(f"{line}\n" for line in lines[:2])  # not a byte else
+    assert list(tmp_path.iterdir()) == [log]
 
 
 def test_a_folder_of_another_training_is_refused(

@@ -145,7 +145,7 @@ class NeuronBasis:
         """The unit vector of the neuron; ``to_residual`` makes it a row of W_out."""
         hf = self.model.hf
         out = torch.zeros(self.n_features, dtype=hf.dtype, device=hf.device)
-        out[feature] = 1
+        out[feature_of(self, feature).index] = 1
         return out
 
     def scale(self, x: torch.Tensor) -> torch.Tensor:
@@ -211,7 +211,7 @@ class Directions:
         return x @ (chosen / chosen.square().sum(1, keepdim=True)).T
 
     def direction(self, feature: int) -> torch.Tensor:
-        return self.vectors[feature]
+        return self.vectors[feature_of(self, feature).index]
 
     def scale(self, x: torch.Tensor) -> torch.Tensor:
         return x.new_ones(x.shape[:-1])

@@ -21,7 +21,7 @@ import torch
 from neuroglass.model.errors import InputError, NeuroglassError
 from neuroglass.recipes.data import Tokens, held_out_streams, times
 from neuroglass.recipes.loss import linear_cross_entropy
-from neuroglass.sae.checkpoint import write_checkpoint
+from neuroglass.sae.checkpoint import cut_log, write_checkpoint
 
 if TYPE_CHECKING:
     from transformers import GPT2LMHeadModel
@@ -178,7 +178,7 @@ def train(
     adam = optimiser(hf, recipe)
     mark = _mark(recipe, vocabulary, corpus)
     done = _resume(out / CHECKPOINT, hf, adam, mark)
-    _cut_log(out / LOG, done)
+    cut_log(out / LOG, lambda row: bool(row["step"] <= done))
     dtype: torch.dtype = getattr(torch, recipe.dtype)
     repeats = times(corpus.categories, recipe.repeated)
     per_step = recipe.rows * recipe.context
@@ -285,14 +285,3 @@ def _resume(file: Path, hf: GPT2LMHeadModel, adam: torch.optim.AdamW, mark: str)
                 key: kept.get_tensor(f"{key}.{n}") for key in ("step", "exp_avg", "exp_avg_sq")
             }
     return int(done)
-
-
-def _cut_log(file: Path, done: int) -> None:
-    """Take out what was logged after the checkpoint: those steps are done again."""
-    if file.is_file():
-        lines = file.read_text("utf-8").splitlines()
-        # an interrupted last line ends without its brace
-        rows = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= done]
-        scratch = file.with_suffix(".part")
-        scratch.write_text("".join(f"{row}\n" for row in rows), "utf-8")
-        scratch.replace(file)

@@ -147,7 +147,12 @@ class SAE:
         return self.encode_dense(x, features)
 
     def direction(self, feature: int) -> torch.Tensor:
-        """What one unit of a latent writes, before ``scale``: float32 [d_out]."""
+        """What one unit of a latent writes, before ``scale``: float32 [d_out].
+
+        Raises:
+            InputError: there is no such latent.
+        """
+        self._check(feature)
         row = self.weights.W_dec[feature].float()
         return row / _norm(row) if self.spec.unit_decoder else row
 
@@ -440,12 +445,15 @@ class SAE:
             )
         return _wide(x)
 
+    def _check(self, latent: int) -> None:
+        if int(latent) != latent or not 0 <= latent < self.n_features:
+            raise InputError(
+                f"{self.name} has no latent {latent}.", f"They go from 0 to {self.n_features - 1}."
+            )
+
     def _indices(self, features: Sequence[int]) -> torch.Tensor:
         for i in features:
-            if int(i) != i or not 0 <= i < self.n_features:
-                raise InputError(
-                    f"{self.name} has no latent {i}.", f"They go from 0 to {self.n_features - 1}."
-                )
+            self._check(i)
         device = self.weights.W_enc.device
         return torch.tensor(list(features), dtype=torch.int64, device=device)
 

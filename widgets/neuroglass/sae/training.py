@@ -20,7 +20,7 @@ import torch
 
 from neuroglass.model.errors import InputError, NeuroglassError
 from neuroglass.sae.activations import Activations, Streamed
-from neuroglass.sae.checkpoint import write_checkpoint
+from neuroglass.sae.checkpoint import cut_log, write_checkpoint
 from neuroglass.sae.learner import Learner
 from neuroglass.sae.recipes import Recipe
 
@@ -212,14 +212,8 @@ class Training:
                     run.learner.restore(own, about["numbers"][name])
                     run.begun = about["begun"][name]
             self._block = about["block"]
-        log = self._out / LOG
-        if log.is_file():  # what was logged after the checkpoint is done again
-            done = {name: run.learner.done for name, run in self._runs.items()}
-            rows = [json.loads(r) for r in log.read_text("utf-8").splitlines() if r.endswith("}")]
-            self.log = [row for row in rows if row["step"] <= done.get(row["name"], 0)]
-            scratch = log.with_suffix(".part")
-            scratch.write_text("".join(json.dumps(row) + "\n" for row in self.log), "utf-8")
-            scratch.replace(log)
+        done = {name: run.learner.done for name, run in self._runs.items()}
+        self.log = cut_log(self._out / LOG, lambda row: row["step"] <= done.get(row["name"], 0))
 
 
 class _Run:
