@@ -29,7 +29,8 @@ import torch
 import neuroglass as ng
 from neuroglass.features.corpus import Corpus
 from neuroglass.features.entries import entries, vectors
-from neuroglass.features.harvest import kept_tokens
+from neuroglass.features.passes import kept_tokens
+from neuroglass.features.plan import Plan
 from neuroglass.recipes.data import read_corpus
 from neuroglass.sae.spec import Spec, Weights
 from tests.benchmarks.common import emit, english, prompt
@@ -71,12 +72,10 @@ def floor(model: ng.LiveModel, basis: ng.SAE, corpus: Corpus, plan: Any) -> None
     for group in range(corpus.n_groups):
         for windows in corpus.batches(group):
             run = model.run(corpus.rows(windows), sites=[SITE], logits=False)
-            entries(basis, vectors(run, basis, kept_tokens(run, plan)))
+            entries(basis, vectors(run, basis, kept_tokens(run, plan)[0]))
 
 
 def times(model: ng.LiveModel, n: int, tokens: int, source: str, rounds: int) -> None:
-    from neuroglass.features.harvest import Plan
-
     basis = random_dictionary(model, n)
     plan = Plan(None, True, True, 0, "fp32", True, 1, ng.Keep())
     taken: list[tuple[float, float]] = []

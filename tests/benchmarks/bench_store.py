@@ -24,9 +24,10 @@ import numpy as np
 
 import neuroglass as ng
 from neuroglass.features.corpus import Corpus, need_store, write_corpus
+from neuroglass.features.parquet import Ragged, Tables
 from neuroglass.features.sketch import BINS, LINEAR
 from neuroglass.features.store import SCHEMA
-from neuroglass.features.tables import ROWS, Ragged, _Tables
+from neuroglass.features.tables import ROWS
 from tests.benchmarks.common import emit, english
 
 BLOCK, PER_TOKENS, PAIRS = 2000, 64, 64
@@ -49,7 +50,7 @@ def make(folder: Path, model: ng.LiveModel, features: int, each: int, source: st
         pa.table(words | {"kind": np.array(kinds, np.int8), "count": counts}),
         folder / "tokens" / "vocabulary.parquet",
     )
-    tables = _Tables(folder)
+    tables = Tables(folder)
     used = np.flatnonzero(counts)
     with tables:
         for a in range(0, features, BLOCK):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,8 @@ import pytest
 import neuroglass as ng
 from neuroglass.features import corpus as corpus_module
 
-pytestmark = [pytest.mark.matrix, pytest.mark.timeout(600)]
-TABLES = ("features", "examples", "token_stats", "pairs", "hist", "neurons")
+pytestmark = [pytest.mark.matrix, pytest.mark.timeout(900)]
+TABLES = ("features", "examples", "token_stats", "pairs", "hist", "heads")
 
 
 def test_two_workers_one_of_them_killed(tmp_path: Path, monkeypatch: Any) -> None:
@@ -38,35 +38,55 @@ def test_two_workers_one_of_them_killed(tmp_path: Path, monkeypatch: Any) -> Non
     here = ng.harvest(model, bases, texts * 3, out=tmp_path / "here", **options)
 
     killed: list[int] = []
+    heard: set[str] = set()
+    over = threading.Event()
 
     def kill_one() -> None:
+        """Once there is a shard, and every process of Ray listens."""
         folder = tmp_path / "ray" / "shards"
-        until = time.monotonic() + 120
-        while time.monotonic() < until and not killed:
+        while not over.wait(0.02):
             if folder.is_dir() and any(f.suffix != ".part" for f in folder.iterdir()):
-                for process in psutil.Process().children(recursive=True):
+                children = psutil.Process().children(recursive=True)
+                heard.update(listening(psutil, children))
+                for process in children:
                     if process.name().startswith("ray::_Worker"):
                         os.kill(process.pid, signal.SIGKILL)
                         killed.append(process.pid)
                         return
-            time.sleep(0.02)
 
     killer = threading.Thread(target=kill_one)
     killer.start()
-    there = ng.harvest(
-        model, bases, texts * 3, out=tmp_path / "ray", engine="ray", workers=2, **options
-    )
-    killer.join()
-    assert killed
+    try:
+        there = ng.harvest(
+            model, bases, texts * 3, out=tmp_path / "ray", engine="ray", workers=2, **options
+        )
+    finally:
+        over.set()
+        killer.join()
+    assert killed, "no worker was found to kill"
+    assert heard
+    assert heard <= {"127.0.0.1", "::1"}
     for name in here:
-        for table in TABLES:
-            a, b = (s[name].folder / f"{table}.parquet" for s in (here, there))
-            if a.exists() or name != "neurons":
-                pd.testing.assert_frame_equal(
-                    pd.read_parquet(a), pd.read_parquet(b), check_exact=True
-                )
-    own = [p for p in psutil.Process().children(recursive=True) if "ray" in p.name()]
-    assert not own
+        own, theirs = here[name].folder, there[name].folder
+        tables = {f.name for f in own.glob("*.parquet")}
+        wanted = {*TABLES, "neurons"} if name == "A-8x" else set(TABLES)
+        assert tables == {f"{t}.parquet" for t in wanted}
+        assert {f.name for f in theirs.glob("*.parquet")} == tables
+        for table in tables:
+            pd.testing.assert_frame_equal(
+                pd.read_parquet(own / table), pd.read_parquet(theirs / table), check_exact=True
+            )
+        assert here[name].meta == there[name].meta
+    assert not [p for p in psutil.Process().children(recursive=True) if "ray" in p.name()]
+
+
+def listening(psutil: Any, processes: list[Any]) -> set[str]:
+    """The addresses that some processes listen at."""
+    found = set()
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            found |= {c.laddr.ip for c in process.net_connections() if c.status == "LISTEN"}
+    return found
 
 
 def test_a_basis_of_ones_own_class_stays_here(tmp_path: Path) -> None:

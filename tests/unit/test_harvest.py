@@ -17,12 +17,12 @@ import torch
 
 import neuroglass as ng
 from neuroglass.features import corpus as corpus_module
-from neuroglass.features import harvest as harvest_module
-from neuroglass.features import shards
+from neuroglass.features import passes, shards
 from neuroglass.features.corpus import Corpus
 from neuroglass.features.entries import vectors
 from neuroglass.features.exact import ExactSum
-from neuroglass.features.harvest import kept_tokens
+from neuroglass.features.passes import kept_tokens
+from neuroglass.features.plan import Plan
 from neuroglass.features.sketch import BINS, LINEAR, bin_edges
 
 KEEP = ng.Keep(top=6, intervals=5, per_interval=3, firing=8, random=12)
@@ -86,7 +86,7 @@ class Brute:
             for windows in self.corpus.batches(group):
                 sites = [str(basis.read_site), "neurons.0"]
                 run = basis.model.run(self.corpus.rows(windows), sites=sites, logits=False)
-                keep = kept_tokens(run, plan)
+                keep, _ = kept_tokens(run, plan)
                 x = vectors(run, basis, keep)
                 f = basis.activations(x, range(basis.n_features)).numpy()
                 dense.append(f)
@@ -248,11 +248,12 @@ class Brute:
             document, start, _ = (int(a[0]) for a in self.corpus.place(np.array([w])))
             key = mixed(hashed(KEEP.seed, document, start, o) ^ hashed(i, 2))
             cells.setdefault(-1 if b < low else b, []).append((key, w, o, v))
-        drawn = []
+        drawn, cut = [], False
         for cell in cells.values():
             cell.sort()
             limit, weight, kept = float(MASK), 1.0, cell
             if len(cell) > k:
+                cut = True
                 limit, weight, kept = float(cell[k - 1][0]), len(cell) / (k - 1), cell[: k - 1]
             for key, w, o, v in kept:
                 drawn.append((-math.log1p(-(key / limit)) / weight, w, o, v))
@@ -264,11 +265,28 @@ class Brute:
                 for d in drawn
                 if min(int(d[3] / largest * KEEP.intervals), KEEP.intervals - 1) == j
             ]
+            if len(inside) < KEEP.per_interval and cut:
+                inside += self.second(i, j, largest, {d[1:3] for d in inside})
             rows += [
                 self.row(i, f"interval {j}", r, *d[1:])
                 for r, d in enumerate(inside[: KEEP.per_interval])
             ]
         return rows
+
+    def second(self, i: int, j: int, largest: float, known: Any) -> list[tuple[Any, ...]]:
+        """The other tokens of an interval that stand in the feature's top windows."""
+        peaks: dict[int, float] = {}
+        for w, _, v in self.on[i]:
+            peaks[w] = max(v, peaks.get(w, 0))
+        top = sorted(peaks, key=lambda w: (-peaks[w], w))[: KEEP.top]
+        found = []
+        for w, o, v in self.on[i]:
+            here = min(int(v / largest * KEEP.intervals), KEEP.intervals - 1)
+            if w in top and here == j and (w, o) not in known:
+                document, start, _ = (int(a[0]) for a in self.corpus.place(np.array([w])))
+                key = mixed(hashed(KEEP.seed, document, start, o) ^ hashed(i, 2))
+                found.append((key, w, o, v))
+        return sorted(found)
 
 
 def table(folder: Path, name: str) -> pd.DataFrame:
@@ -312,7 +330,7 @@ def test_every_row_equals_brute_force(
             store = ng.harvest(model, basis, texts, out=out, **options)
     assert store is not None
     if kind not in _BRUTE:
-        plan = harvest_module.Plan(None, True, True, 0, "fp32", True, 1, KEEP)
+        plan = Plan(None, True, True, 0, "fp32", True, 1, KEEP)
         _BRUTE[kind] = Brute(basis, out / "tokens", plan)
     brute = _BRUTE[kind]
     assert store.n_tokens == len(brute.at)
@@ -446,7 +464,7 @@ def test_a_kill_loses_at_most_one_shard(
             raise KeyboardInterrupt
         write(folder, *rest)
 
-    monkeypatch.setattr(harvest_module, "write_shard", counted)
+    monkeypatch.setattr(passes, "write_shard", counted)
     with pytest.raises(KeyboardInterrupt):
         ng.harvest(model, sae, texts, out=tmp_path / "s", progress=False, **options)
     with pytest.raises(ng.InputError, match="unfinished"):

@@ -134,6 +134,12 @@ class Corpus:
         """Groups of windows; shards are made of whole groups."""
         return -(-self.n_windows // (_BATCHES * rows_a_batch(self.context)))
 
+    def tokens_of_groups(self, first: int, end: int) -> int:
+        """Ids of text in the groups from `first` up to, not with, `end`."""
+        size = _BATCHES * rows_a_batch(self.context)
+        windows = np.arange(first * size, min(end * size, self.n_windows))
+        return int(self.place(windows)[2].sum())
+
     def batches(self, group: int) -> Iterator[I64]:
         """The windows of each batch of a group."""
         rows = rows_a_batch(self.context)

@@ -385,7 +385,7 @@ class Live:
         each side.
         """
         store = self.store
-        if store._vocabulary[0].tolist() != other._vocabulary[0].tolist():
+        if store.vocabulary[0].tolist() != other.vocabulary[0].tolist():
             raise InputError("The two stores have different tokenizers.", "Their tokens differ.")
         sizes = len(chosen), other.n_features
         dot = {k: np.zeros(sizes) for k in ("ab", "1bb", "aa1")}

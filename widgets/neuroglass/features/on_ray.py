@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,13 +16,14 @@ from neuroglass.model.errors import InputError, MissingExtraError
 from neuroglass.sae.dictionary import SAE
 
 if TYPE_CHECKING:
-    from neuroglass.features.harvest import Task
+    from neuroglass.features.plan import Task
     from neuroglass.model.basis import Basis
     from neuroglass.model.live import LiveModel
 
 # read when Ray is imported: nothing is reported to anyone, and a cluster of this machine alone
 # listens on the loopback interface alone
-_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+_LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", _LOOPBACK: "0"}
 _STORE = 200 * 2**20  # bytes for objects that processes share: a model
 
 
@@ -36,13 +39,15 @@ def run_on_ray(
         seen: is told of each shard that is done.
 
     A cluster that is connected already is used; otherwise one is started on this machine, and
-    stopped at the end. A process that dies is started again, up to twice, and loses at most the
-    shard it was at.
+    stopped at the end. It listens on the loopback interface only, unless Ray was imported before
+    with other settings: a warning says so. A process that dies is started again, up to twice, and
+    loses at most the shard it was at.
 
     Raises:
         MissingExtraError: the extra ``ray`` is not installed.
         InputError: a basis that can't be sent to another process.
     """
+    late = "ray" in sys.modules and _LOOPBACK not in os.environ
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
@@ -53,6 +58,13 @@ def run_on_ray(
         ) from error
     ours = not ray.is_initialized()
     if ours:
+        if late:
+            warnings.warn(
+                "Ray was imported before this harvest, so its cluster listens on all network "
+                f"interfaces of this machine. Set {_LOOPBACK}=0 in the environment before "
+                "`import ray`, or let ng.harvest import it.",
+                stacklevel=4,
+            )
         ray.init(
             num_cpus=workers,
             include_dashboard=False,
@@ -85,7 +97,8 @@ class _Worker:
 
     def __init__(self, carried: dict[str, Any]) -> None:
         from neuroglass.features.corpus import Corpus
-        from neuroglass.features.harvest import ShardWorker, Task
+        from neuroglass.features.passes import ShardWorker
+        from neuroglass.features.plan import Task
         from neuroglass.model.load import load
 
         # sums of a matrix product may depend on how many threads share it

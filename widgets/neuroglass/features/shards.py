@@ -18,6 +18,7 @@ from neuroglass.model.errors import InputError
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 META = "shard.json"
+REASONS = ("special", "massive", "position")  # why a token is left out
 _RAGGED = ("offsets", "values")
 _WAITING = 1 << 18  # rows of several shards that are held before they are merged
 

@@ -7,9 +7,9 @@ live model attached, a store also answers for texts that it has not seen.
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,16 +21,20 @@ import numpy.typing as npt
 from neuroglass import zoo
 from neuroglass.features.corpus import Corpus, need_store
 from neuroglass.features.exact import F64, I64
+from neuroglass.features.excerpts import examples_of
+from neuroglass.features.lookup import find_in, predicate_of
 from neuroglass.features.sketch import bin_edges
+from neuroglass.features.stored_feature import StoredFeature
 from neuroglass.model.errors import InputError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from neuroglass.features.exchange.records import FeatureRecord
     from neuroglass.features.live import Live
-    from neuroglass.model.basis import Basis, Feature
+    from neuroglass.model.basis import Basis
     from neuroglass.model.live import LiveModel
+
+__all__ = ["SCHEMA", "Store", "StoredFeature", "open_store"]
 
 SCHEMA = 1
 _TABLES = ("features", "hist", "examples", "token_stats", "pairs", "neurons", "heads")
@@ -231,16 +235,17 @@ class Store:
         return Corpus.open(self.folder / self.meta["tokens"])
 
     @cached_property
-    def _vocabulary(self) -> tuple[npt.NDArray[Any], I64, I64]:
+    def vocabulary(self) -> tuple[npt.NDArray[Any], I64, I64]:
         """Display piece, kind and corpus count of each id."""
         parquet = need_store("pyarrow.parquet")
-        table = parquet.read_table(self.corpus.folder / "vocabulary.parquet")
+        with self._whole():
+            table = parquet.read_table(self.corpus.folder / "vocabulary.parquet")
         pieces = np.array(table["piece"].to_pylist(), object)
         return pieces, table["kind"].to_numpy(), table["count"].to_numpy()
 
     def pieces(self, ids: Sequence[int] | I64) -> list[str]:
         """Display pieces of token ids."""
-        return list(self._vocabulary[0][np.asarray(ids, np.int64)])
+        return list(self.vocabulary[0][np.asarray(ids, np.int64)])
 
     @cached_property
     def _connection(self) -> Any:
@@ -259,11 +264,35 @@ class Store:
         con.sql("CREATE TABLE feature AS SELECT * FROM features")  # small, sorted again and again
         return con
 
-    def sql(self, query: str, *values: Any) -> pd.DataFrame:
-        """Any DuckDB query over features, hist, examples, token_stats, pairs, neurons, heads."""
-        with self._lock:
+    def sql(self, query: str, *values: Any, **tables: pd.DataFrame) -> pd.DataFrame:
+        """Any DuckDB query over features, hist, examples, token_stats, pairs, neurons, heads.
+
+        Args:
+            query: in DuckDB's SQL.
+            values: stand for its question marks.
+            tables: frames of yours that it may read, by name.
+
+        Raises:
+            InputError: a file of the store is damaged.
+        """
+        with self._lock, self._whole():
+            for name, frame in tables.items():
+                self._connection.register(name, frame)
             found: pd.DataFrame = self._connection.execute(query, list(values)).df()
         return found
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        """What reads a file that is cut off, says so."""
+        duckdb, pa = need_store("duckdb"), need_store("pyarrow")
+        try:
+            yield
+        except (duckdb.IOException, duckdb.InvalidInputException, pa.ArrowException, OSError,
+                ValueError) as error:  # fmt: skip
+            raise InputError(
+                f"The store {str(self.folder)!r} is damaged: {str(error).splitlines()[0]}",
+                "A file of it is cut off or missing: copy or harvest it again.",
+            ) from error
 
     def _rows(self, table: str, feature: int) -> pd.DataFrame:
         found = self.sql(f"SELECT * FROM {table} WHERE feature = ?", feature)  # noqa: S608
@@ -302,7 +331,7 @@ class Store:
         index = self.index(feature)
         found = self._rows("token_stats", index)
         ids = found["token"].to_numpy()
-        total = self._vocabulary[2][ids]
+        total = self.vocabulary[2][ids]
         found.insert(0, "id", ids)
         found["token"] = self.pieces(ids)
         found["share"] = found["count"] / int(self[index].row["count"])
@@ -377,10 +406,11 @@ class Store:
 
     def example_rows(self, feature: int) -> dict[str, Any]:
         """The rows of a feature in the table of examples: a list for each column."""
-        a, b = (int(i) for i in self._example_starts[[feature, feature + 1]])
-        file, groups = self._file("examples")
+        with self._whole():
+            a, b = (int(i) for i in self._example_starts[[feature, feature + 1]])
+            file, groups = self._file("examples")
         parts = []
-        with self._lock:  # one reader has one position
+        with self._lock, self._whole():  # one reader has one position
             for g in range(*np.searchsorted(groups, [a, b], side="right") - [1, 0]):
                 if g < len(groups) - 1 and groups[g] < b:
                     whole = file.read_row_group(g, use_threads=False)
@@ -416,86 +446,7 @@ class Store:
         Raises:
             InputError: no such feature or group.
         """
-        index = self.index(feature)
-        rows = self.example_rows(index)
-        names = list(dict.fromkeys(rows.get("group", [])))
-        chosen = [i for i, g in enumerate(rows.get("group", [])) if group in {None, g}]
-        known = {"top", "firing", "random", *(f"interval {i}" for i in range(self._intervals))}
-        if group is not None and group not in known:
-            raise InputError(f"There is no group {group!r} of examples.", nearest(group, known))
-        shown = [self._excerpt(rows, i, context) for i in chosen]
-        if group == "random" or (group is None and "random" in [*names, "random"]):
-            shown += self._silent(rows, context)
-        columns = ["group", "rank", "value", "token", "at", "tokens", "ids", "values"]
-        return _frame_of(shown, [*columns, "document", "position"])
-
-    @property
-    def _intervals(self) -> int:
-        return int(self.meta["keep"]["intervals"])
-
-    def _excerpt(self, rows: dict[str, Any], i: int, context: int | None) -> dict[str, Any]:
-        start, length = rows["start"][i], rows["length"][i]
-        values = np.zeros(length, np.float32)
-        at, given = np.asarray(rows["at"][i], np.int64), np.asarray(rows["values"][i], np.float32)
-        values[at[at >= 0]] = given[at >= 0]
-        return self._shown(rows["document"][i], start, values, rows["position"][i], context) | {
-            "group": rows["group"][i],
-            "rank": rows["rank"][i],
-            "value": rows["value"][i],
-        }
-
-    def _shown(
-        self,
-        document: int,
-        start: int,
-        values: npt.NDArray[Any],
-        position: int,
-        context: int | None,
-    ) -> dict[str, Any]:
-        """A stretch of a document with the values of a window that lies in it."""
-        first, last = start, start + len(values)
-        if context is not None:
-            size = int(self.corpus.starts[document + 1] - self.corpus.starts[document])
-            first = max(0, min(position - context // 2, size - context))
-            last = min(size, first + max(1, context))
-            wide = np.full(last - first, np.nan, np.float32)
-            a, b = max(first, start), min(last, start + len(values))
-            wide[a - first : b - first] = values[a - start : b - start]
-            values = wide
-        begin = int(self.corpus.starts[document])
-        ids = self.corpus.ids[begin + first : begin + last].astype(np.int64)
-        token = self.pieces(ids[[position - first]])[0]
-        return {
-            "token": token,
-            "at": position - first,
-            "tokens": self.pieces(ids),
-            "ids": ids,
-            "values": values,
-            "document": document,
-            "position": position,
-        }
-
-    def _silent(self, rows: dict[str, Any], context: int | None) -> list[dict[str, Any]]:
-        """The random windows where the feature is silent."""
-        windows = np.array(self.meta["random"], np.int64)
-        document, start, length = self.corpus.place(windows)
-        found = {
-            (d, s)
-            for d, s, g in zip(
-                rows.get("document", []), rows.get("start", []), rows.get("group", []), strict=True
-            )
-            if g == "random"
-        }
-        rank = len(found)
-        out = []
-        for d, s, n in zip(document.tolist(), start.tolist(), length.tolist(), strict=True):
-            if (d, s) not in found:
-                shown = self._shown(d, s, np.zeros(n, np.float32), s, context)
-                out.append(shown | {"group": "random", "rank": rank, "value": 0.0})
-                rank += 1
-        return out
-
-    # ------------------------------------------------------------------ search
+        return examples_of(self, self.index(feature), group, context)
 
     def find(
         self,
@@ -522,89 +473,13 @@ class Store:
         Raises:
             InputError: no such token or column, a range that is none.
         """
-        where, values, joins, extra = ["TRUE"], [], [], []
-        if density is not None:
-            low, high = density
-            if not low <= high:
-                raise InputError(f"density={density!r} is no range: from, to.")
-            where.append("f.density BETWEEN ? AND ?")
-            values = [float(low), float(high)]
-        default = "density"
-        with self._lock:
-            if token is not None:
-                wanted = self._token_id(token)
-                total = max(1, int(self._vocabulary[2][wanted]))
-                joins.append(f"JOIN token_stats t ON t.feature = f.feature AND t.token = {wanted}")
-                extra += ["t.count / f.count AS share", f't.count / {total} AS "on"']
-                default = "share"
-            if text is not None:
-                found = self._on_text(text)
-                self._connection.register("on_text", found)
-                joins.append("JOIN on_text o ON o.feature = f.feature")
-                extra.append("o.examples AS examples")
-                default = "examples"
-            columns = ", ".join(["f.*", *extra])
-            order = sort or default
-            known = [*self.columns, "share", "on", "examples"]
-            if order not in known:
-                raise InputError(f"There is no column {order!r}.", nearest(order, known))
-            query = (
-                f"SELECT {columns} FROM feature f {' '.join(joins)} WHERE {' AND '.join(where)} "  # noqa: S608
-                f'ORDER BY "{order}" {"DESC" if descending else "ASC"} NULLS LAST, f.feature'
-            )
-            if limit is not None:
-                query += f" LIMIT {int(limit)}"
-            return self.sql(query, *values).set_index("feature")
+        return find_in(self, token, text, density, sort, descending, limit)
 
     @cached_property
     def columns(self) -> list[str]:
         """The columns of the table of features."""
         file, _ = self._file("features")
         return list(file.schema_arrow.names)
-
-    def _token_id(self, token: str | int) -> int:
-        pieces = self._vocabulary[0]
-        if isinstance(token, int | np.integer):
-            if not 0 <= token < len(pieces):
-                raise InputError(f"There is no token {token}.", f"Ids go to {len(pieces) - 1}.")
-            return int(token)
-        found = np.flatnonzero(pieces == token)
-        if not len(found):
-            near = [p for p in pieces if p.strip() == token.strip()] or pieces[:0].tolist()
-            hint = nearest(token, near) if near else "Spaces count: ' the' is not 'the'."
-            raise InputError(f"{token!r} is no single token.", hint)
-        counts = self._vocabulary[2][found]
-        return int(found[counts.argmax()])
-
-    def _on_text(self, text: str) -> pd.DataFrame:
-        """Features that are on within this text, in their own examples."""
-        if not text:
-            raise InputError("The text to find is empty.")
-        pattern = re.compile(re.escape(text), re.IGNORECASE)
-        spans: list[tuple[int, int, int]] = []
-        pieces = self._vocabulary[0]
-        for document in range(self.corpus.n_documents):
-            a, b = self.corpus.starts[document], self.corpus.starts[document + 1]
-            parts = pieces[self.corpus.ids[a:b]]
-            whole = "".join(parts)
-            if not pattern.search(whole):
-                continue
-            ends = np.cumsum([len(p) for p in parts])
-            for match in pattern.finditer(whole):
-                if match.end() > match.start():
-                    first = np.searchsorted(ends, match.start(), side="right")
-                    last = np.searchsorted(ends, match.end() - 1, side="right")
-                    spans.append((document, int(first), int(last)))
-        found = np.array(spans, np.int64).reshape(-1, 3)
-        self._connection.register(
-            "spans", _frame(document=found[:, 0], first=found[:, 1], last=found[:, 2])
-        )
-        return self.sql(
-            "SELECT e.feature, count(DISTINCT (e.document, e.start)) AS examples FROM examples e "
-            "JOIN spans s ON s.document = e.document AND s.first < e.start + e.length "
-            "AND s.last >= e.start WHERE len(list_filter(e.at, "
-            "lambda i : i + e.start BETWEEN s.first AND s.last)) > 0 GROUP BY e.feature"
-        )
 
     def search(
         self, prompt: str, tokens: Sequence[int] | None = None, *, limit: int = 20
@@ -676,123 +551,10 @@ class Store:
         Raises:
             InputError: the rule fails.
         """
-        index = self.index(feature)
-
-        def holds(pieces: list[str], i: int) -> bool:
-            try:
-                return bool(fn(pieces, i))
-            except Exception as error:
-                raise InputError(
-                    f"The rule failed at {pieces[i]!r}: {type(error).__name__}: {error}.",
-                    "It is called as fn(tokens, i) and returns True or False.",
-                ) from error
-
-        firing = self.examples(index, "firing")
-        random = self.examples(index, "random")
-        hits = [holds(t, i) for t, i in zip(firing["tokens"], firing["at"], strict=True)]
-        rule, value = [], []
-        for pieces, values in zip(random["tokens"], random["values"], strict=True):
-            rule += [holds(pieces, i) for i in range(len(pieces))]
-            value.append(values)
-        r = np.array(rule, np.float64)
-        v = np.concatenate(value) if value else np.zeros(0)
-        varied = len(r) > 1 and bool(r.std() > 0) and bool(v.std() > 0)
-        return {
-            "specificity": float(np.mean(hits)) if hits else float("nan"),
-            "sensitivity": float((v[r > 0] > 0).mean()) if r.any() else float("nan"),
-            "pearson": float(np.corrcoef(r, v)[0, 1]) if varied else float("nan"),
-            "firing": len(hits),
-            "tokens": len(r),
-        }
-
-
-@dataclass(frozen=True)
-class StoredFeature:
-    """One feature of a store; with a model attached, ``feature`` is the live handle."""
-
-    store: Store = field(repr=False)
-    index: int
-
-    @property
-    def id(self) -> str:
-        """``model/site/basis/index``."""
-        return self.store.id(self.index)
-
-    @cached_property
-    def row(self) -> dict[str, Any]:
-        """Its row of ``Store.to_frame``."""
-        found = self.store.sql("SELECT * FROM feature WHERE feature = ?", self.index)
-        return {str(k): v for k, v in found.iloc[0].items()}
-
-    @property
-    def feature(self) -> Feature:
-        """The live feature.
-
-        Raises:
-            InputError: the store has no model.
-        """
-        from neuroglass.model.basis import feature_of
-
-        return feature_of(self.store.basis, self.index)
-
-    def examples(self, group: str | None = "top", *, context: int | None = None) -> pd.DataFrame:
-        """See ``Store.examples``."""
-        return self.store.examples(self.index, group, context=context)
-
-    def record(self) -> FeatureRecord:
-        """All that the store knows of it, in the form that other people's features are read in."""
-        from neuroglass.features.exchange.neuronpedia import record_of
-
-        return record_of(self.store, self.index)
-
-    def ablation(self, prompt: Any, at: int | Sequence[int] | None = None) -> pd.DataFrame:
-        """What each later token loses without it; see ``Live.ablation``."""
-        return self.store.live.ablation(self.index, prompt, at)
-
-    def direct_effect(self, prompt: Any) -> pd.DataFrame:
-        """What it adds to the logits along the direct path; see ``Live.direct_effect``."""
-        return self.store.live.direct_effect(self.index, prompt)
-
-    def alignment(self, k: int = 10) -> pd.DataFrame:
-        """Its direction's largest coordinates; see ``Live.alignment``."""
-        return self.store.live.alignment(self.index, k)
-
-    def neighbours(self, *, by: str = "decoder", k: int = 10) -> pd.DataFrame:
-        """The nearest features of its basis; see ``Live.neighbours``."""
-        return self.store.live.neighbours(self.index, by=by, k=k)
-
-    def transitions(self, *, k: int = 10) -> pd.DataFrame:
-        """What it makes likely, and what is on there next; see ``Live.transitions``."""
-        return self.store.live.transitions(self.index, k=k)
-
-    def promoted(self, *, lowest: bool = False) -> list[tuple[str, float]]:
-        """Tokens whose logits it raises most (or lowers most), with logits per unit.
-
-        Raises:
-            InputError: the site that the basis writes to does not add to the residual stream.
-        """
-        name = "suppressed" if lowest else "promoted"
-        if name not in self.row:
-            raise InputError(
-                f"{self.store.meta['basis']['write_site']} has no direct path to the logits.",
-                "store.live.ablation measures what a feature does through the rest of the model.",
-            )
-        pieces = self.store.pieces(self.row[name])
-        return list(zip(pieces, map(float, self.row[f"{name}_by"]), strict=True))
-
-    def __repr__(self) -> str:
-        row = self.row
-        up = " ".join(repr(p) for p, _ in self.promoted()[:4]) if "promoted" in row else ""
-        return f"StoredFeature({self.id}: on at {row['density']:.3%} of tokens; raises {up})"
+        return predicate_of(self, self.index(feature), fn)
 
 
 def _frame(**columns: F64 | I64 | npt.NDArray[Any]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame(columns)
-
-
-def _frame_of(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(rows, columns=columns)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from neuroglass.features.corpus import Corpus, need_store
 from neuroglass.features.exact import F64, I64, limbs_total
-from neuroglass.features.reservoir import NEVER, Examples
-from neuroglass.features.shards import Shard, gathered, summed
+from neuroglass.features.parquet import Columns, Tables
+from neuroglass.features.samples import example_columns
+from neuroglass.features.shards import REASONS, Shard, gathered, summed
 from neuroglass.features.sketch import (
     BINS,
     EXACT_PAIRS,
@@ -23,8 +23,6 @@ from neuroglass.features.sketch import (
     PAIRS_SAMPLE,
     Keep,
     fold_linear,
-    lowest_bin,
-    merge_low,
 )
 from neuroglass.model.directions import logit_effects
 from neuroglass.model.errors import InputError
@@ -37,7 +35,6 @@ ROWS = 4096  # of a row group
 _FEATURES = 512  # merged at a time
 _BEST = 10  # promoted and suppressed tokens, correlated neurons
 _MOST = 64  # tokens and co-active features kept above EXACT_PAIRS features
-Columns = dict[str, Any]
 
 
 class Totals:
@@ -45,6 +42,7 @@ class Totals:
 
     def __init__(self, shards: Sequence[Shard], n: int) -> None:
         self.n_tokens = int(sum(int(s["tokens"][0]) for s in shards))
+        self.left_out = np.sum([s["left_out"] for s in shards], axis=0).tolist()
         self.count = np.zeros(n, np.int64)
         self.bad = np.zeros(n, np.int64)
         self.largest = np.zeros(n, np.float32)
@@ -102,7 +100,7 @@ def write_tables(
     keep = Keep(**meta["keep"])
     n, model = basis.n_features, basis.model
     totals = Totals(shards, n)
-    tables = _Tables(target)
+    tables = Tables(target)
     starts = np.zeros(n + 1, np.int64)
     features = totals.columns()
     share, top_token = np.full(n, np.nan), np.full(n, -1)
@@ -111,7 +109,7 @@ def write_tables(
     with tables:
         for a in range(0, n, _FEATURES):
             part = slice(a, min(a + _FEATURES, n))
-            found, counts = _examples(shards, totals, keep, corpus, part)
+            found, counts = example_columns(shards, totals, keep, corpus, part)
             tables.write("examples", found, ROWS)
             starts[part.start + 1 : part.stop + 1] = counts
             rows = _by_token(shards, part, model.vocabulary, most)
@@ -146,6 +144,7 @@ def write_tables(
     meta = meta | {
         "n_tokens": totals.n_tokens,
         "n_features": n,
+        "left_out": dict(zip(REASONS, totals.left_out, strict=True)),
         "random": random.tolist(),
         "pairs": {
             "kept": pairs,
@@ -156,139 +155,6 @@ def write_tables(
     part_file = target / "meta.part"
     part_file.write_text(json.dumps(meta, indent=1), "utf-8")
     part_file.rename(target / "meta.json")
-
-
-class _Tables:
-    """Parquet files, written feature range by feature range."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
-        self._pa = need_store("pyarrow")
-        self._parquet = need_store("pyarrow.parquet")
-        self._writers: dict[str, Any] = {}
-
-    def write(self, name: str, columns: Columns, rows: int = 1 << 17) -> None:
-        table = self._pa.table({k: _arrow(self._pa, v) for k, v in columns.items()})
-        if name not in self._writers:
-            self._writers[name] = self._parquet.ParquetWriter(
-                self._folder / f"{name}.parquet",
-                table.schema,
-                compression="zstd",
-                compression_level=9,
-            )
-        self._writers[name].write_table(table, row_group_size=rows)
-
-    def __enter__(self) -> _Tables:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for writer in self._writers.values():
-            writer.close()
-
-
-def _arrow(pa: Any, column: Any) -> Any:
-    if isinstance(column, Ragged):
-        offsets = pa.array(column.ends.astype(np.int32))
-        return pa.ListArray.from_arrays(offsets, pa.array(column.flat))
-    if isinstance(column, np.ndarray) and column.ndim == 2:
-        ends = np.arange(len(column) + 1) * column.shape[1]
-        return _arrow(pa, Ragged(ends, column.reshape(-1)))
-    return column if isinstance(column, pa.Array | pa.ChunkedArray) else pa.array(column)
-
-
-class Ragged:
-    """A column of lists: row i is flat[ends[i] : ends[i + 1]]."""
-
-    def __init__(self, ends: I64, flat: npt.NDArray[Any]) -> None:
-        self.ends, self.flat = ends, flat
-
-
-# ---------------------------------------------------------------------- examples
-
-
-def _examples(
-    shards: Sequence[Shard], totals: Totals, keep: Keep, corpus: Corpus, part: slice
-) -> tuple[Columns, I64]:
-    """The examples of some features as columns, and how many each has."""
-    groups: list[tuple[str, Examples, I64]] = []  # of each: its feature is its `group`
-    own = part.start, part.stop
-    groups.append(("top", *gathered(shards, "top", own, keep.top)))
-    low = lowest_bin(totals.largest, keep.intervals)
-    bins = part.start * (BINS + 1), part.stop * (BINS + 1)
-    found = gathered(shards, "bins", bins, keep.in_bin, lambda cell: merge_low(cell, low))
-    cells, feature, chance = _weighed(*found, totals, keep, low)
-    for name, among, k in _cuts(cells, feature, totals, keep):
-        chosen = cells.take(among)
-        chosen.group, chosen.order = feature[among], chance[among]
-        groups.append((name, *chosen.smallest(k)))
-    groups.append(("random", *gathered(shards, "random", own, keep.random or 1)))
-
-    names = [name for name, _, _ in groups]
-    whole = Examples.concat([e for _, e, _ in groups])
-    code = np.repeat(np.arange(len(names)), [len(e) for _, e, _ in groups])
-    rank = np.concatenate([r for _, _, r in groups])
-    sorted_ = np.lexsort((rank, code, whole.group))
-    whole, code, rank = whole.take(sorted_), code[sorted_], rank[sorted_]
-    document, start, length = corpus.place(whole.window)
-    lead = len(corpus.lead)
-    pa = need_store("pyarrow")
-    ends = np.r_[0, whole.length.cumsum(dtype=np.int64)]
-    columns = {
-        "feature": whole.group.astype(np.int32),
-        "group": pa.DictionaryArray.from_arrays(pa.array(code.astype(np.int8)), names).cast(
-            pa.string()
-        ),
-        "rank": rank.astype(np.int16),
-        "document": document,
-        "start": start.astype(np.int32),
-        "length": length.astype(np.int32),
-        "position": (start + whole.offset - lead).astype(np.int32),
-        "value": whole.value,
-        "at": Ragged(ends, (whole.offsets.astype(np.int32) - lead).astype(np.int16)),
-        "values": Ragged(ends, whole.values),
-    }
-    return columns, np.bincount(whole.group - part.start, minlength=part.stop - part.start)
-
-
-def _weighed(
-    cells: Examples, rank: I64, totals: Totals, keep: Keep, low: I64
-) -> tuple[Examples, I64, npt.NDArray[np.uint64]]:
-    """The samples of bins, with an order by which the first few are a fair sample of all bins.
-
-    A bin that had more than it could keep is a sample: those below its k-th hash, each standing for
-    count/(k - 1) tokens (Cohen and Kaplan 2007, *Summarizing data using bottom-k sketches*). Orders
-    are exponential variables divided by that weight (Efraimidis and Spirakis 2006), so the first of
-    any set of bins, or of parts of them, are drawn as if from all tokens.
-    """
-    k = keep.in_bin
-    feature, at = np.divmod(cells.group, BINS + 1)
-    below = np.concatenate([np.zeros((len(low), 1), np.int64), totals.log.cumsum(1)], 1)
-    count = np.where(at == 0, below[feature, low[feature]], totals.log[feature, at - 1])
-    first = np.flatnonzero(rank == 0)
-    last = np.r_[first[1:], len(rank)][: len(first)] - 1
-    limit = np.repeat(cells.order[last], np.diff(np.r_[first, len(rank)]))
-    cut = count > k
-    weight = np.where(cut, count / max(1, k - 1), 1.0)
-    share = cells.order / np.where(cut, limit, np.uint64(NEVER)).astype(np.float64)
-    use = ~cut | (rank < k - 1)
-    with np.errstate(divide="ignore"):
-        chance = -np.log1p(-share) / weight
-    # positive doubles have the order of their bits
-    return cells.take(np.flatnonzero(use)), feature[use], chance[use].view(np.uint64)
-
-
-def _cuts(
-    cells: Examples, feature: I64, totals: Totals, keep: Keep
-) -> Iterator[tuple[str, I64, int]]:
-    """Which samples belong to which group, and how many of them are wanted."""
-    if keep.firing:
-        yield "firing", np.arange(len(cells)), keep.firing
-    if keep.intervals:
-        share = cells.value.astype(np.float64) / totals.largest[feature].astype(np.float64)
-        interval = np.minimum((share * keep.intervals).astype(np.int64), keep.intervals - 1)
-        for i in reversed(range(keep.intervals)):
-            yield f"interval {i}", np.flatnonzero(interval == i), keep.per_interval
 
 
 # ---------------------------------------------------------------------- the other tables
@@ -419,7 +285,7 @@ def write_vocabulary(folder: Path, model: LiveModel, corpus: Corpus) -> None:
 
 def write_heads(folder: Path, shards: Sequence[Shard], heads: Any, corpus: Corpus, k: Keep) -> None:
     """The table of attention heads' pairs."""
-    tables = _Tables(folder)
+    tables = Tables(folder)
     lead = len(corpus.lead)
     with tables:
         for name, most in (("top", k.top), ("random", k.firing)):
