@@ -9,7 +9,8 @@ import { focusable, h } from "./dom.js";
 
 const BLOCK = 400;
 const MARGIN = "600px 0px";
-const RTL = /^[^\p{L}]*[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/u;
+/** Text whose first letter is written from right to left. */
+export const RTL = /^[^\p{L}]*[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/u;
 
 interface Block {
   element: HTMLElement;
