@@ -10,13 +10,14 @@ import { RTL } from "../../core/strip.js";
 import { type Picture, classOf, pieceAt } from "./picture.js";
 import type { Place, Traits } from "./synced.js";
 
-const COLUMN = 76; // px; style.css has the same widths
+const COLUMN = 70; // px; style.css has the same widths
 const LABEL = 56;
 const AHEAD = 8; // columns mounted on either side of the visible ones
 
 export interface GridActions {
   point: (place: Place | null, cell: Element | null) => void; // the pointer is on a cell, or left
   move: (place: Place, cell: Element) => void; // the keyboard came to a cell
+  scrolled: () => void; // what is pointed at has moved
   pin: (place: Place) => void; // click or Enter
   escape: () => void;
 }
@@ -45,8 +46,8 @@ export class Grid {
     const at = (target: EventTarget | null): HTMLElement | null =>
       target instanceof Element ? target.closest<HTMLElement>(".ng-cell") : null;
     element.addEventListener("scroll", () => {
-      actions.point(null, null);
       this.#fill();
+      actions.scrolled();
     });
     element.addEventListener("pointerover", ({ target }) => {
       const cell = at(target);
@@ -101,6 +102,13 @@ export class Grid {
     const line = this.#rows[this.#rows.length - 1 - row];
     const cell = i >= this.#from && i < this.#to ? line?.children[i - this.#from + 2] : undefined;
     return row >= 0 && cell instanceof HTMLElement && cell.classList.contains("ng-cell") ? cell : null;
+  }
+
+  /** The element of a cell that can be seen. */
+  visible(place: Place): HTMLElement | null {
+    const cell = this.cell(place);
+    const [box, port] = [cell?.getBoundingClientRect(), this.element.getBoundingClientRect()];
+    return box && box.right > port.left && box.left < port.right && box.bottom > port.top && box.top < port.bottom ? cell : null;
   }
 
   #makeRows(): void {

@@ -43,6 +43,10 @@ export class LensView {
           const found = cellAt(this.#picture, ...place);
           if (found) shell.say(spoken(found));
         },
+        scrolled: () => {
+          const { hover } = this.#ui;
+          if (hover) this.#point(hover, this.#grid.visible(hover));
+        },
         pin: (place) => {
           const now = this.#selected;
           this.#select(now?.[0] === place[0] && now[1] === place[1] ? null : place);
@@ -180,9 +184,7 @@ export class LensView {
       h("span", { class: "ng-end", title: what }, low),
       h("span", { class: "ng-ramp", title: what }),
       h("span", { class: "ng-end", title: what }, high),
-      h("span", { class: "ng-quiet" }, "· "),
-      h("b", { class: "ng-hit" }, "underlined"),
-      h("span", {}, "where it is the target"),
+      h("span", { class: "ng-lens-key" }, "· each cell: the likeliest next token, ", h("b", { class: "ng-hit" }, "underlined"), " where it is the target"),
     ];
   }
 
