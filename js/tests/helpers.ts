@@ -4,6 +4,8 @@
  */
 import { vi } from "vitest";
 import type { Packed } from "../src/core/codec.js";
+import type { Model } from "../src/core/model.js";
+import type { Entry } from "../src/core/mount.js";
 import type { WireFrame, WireRow, WireSequence } from "../src/core/protocol.js";
 import heatmap from "../src/views/heatmap/index.js";
 import type { Traits } from "../src/views/heatmap/synced.js";
@@ -80,15 +82,15 @@ export const TRAITS: Traits = {
   code: "",
 };
 
-export class FakeModel {
+export class FakeModel<T extends object = Traits> implements Model<T> {
   readonly sent: Sent[] = [];
   readonly callbacks = new Map<string, Set<Callback>>();
   saved = 0;
   broken = false;
-  constructor(readonly traits: Traits) {}
+  constructor(readonly traits: T) {}
 
-  get = <K extends keyof Traits>(key: K): Traits[K] => this.traits[key];
-  set = <K extends keyof Traits>(key: K, value: Traits[K]): void => {
+  get = <K extends keyof T & string>(key: K): T[K] => this.traits[key];
+  set = <K extends keyof T & string>(key: K, value: T[K]): void => {
     this.traits[key] = value;
     this.emit(`change:${key}`);
   };
@@ -126,8 +128,8 @@ export class FakeModel {
   }
 }
 
-export interface Mounted {
-  model: FakeModel;
+export interface Mounted<T extends object = Traits> {
+  model: FakeModel<T>;
   el: HTMLElement;
   root: HTMLElement;
   end: () => void;
@@ -135,11 +137,12 @@ export interface Mounted {
   $$: (selector: string) => HTMLElement[];
 }
 
-export function mount(traits: Partial<Traits> = {}, signal?: AbortSignal): Mounted {
-  const model = new FakeModel({ ...TRAITS, ...traits });
+/** Any view, in an element of the page. */
+export function mountView<T extends object>(view: Entry<T>, traits: T, signal?: AbortSignal): Mounted<T> {
+  const model = new FakeModel(traits);
   const el = document.createElement("div");
   document.body.append(el);
-  const end = heatmap.render({ model, el, ...(signal && { signal }) });
+  const end = view.render({ model, el, ...(signal && { signal }) });
   const $ = (selector: string): HTMLElement => {
     const found = el.querySelector<HTMLElement>(selector);
     if (!found) throw new Error(`nothing matches ${selector}`);
@@ -149,14 +152,19 @@ export function mount(traits: Partial<Traits> = {}, signal?: AbortSignal): Mount
   return { model, el, root: el.querySelector<HTMLElement>(".ng") ?? el, end, $, $$ };
 }
 
-/** A live view whose hello was answered. */
-export function mountLive(traits: Partial<Traits> = {}): Mounted {
-  const mounted = mount({ live: true, ...traits });
+/** Answers the hello of a live view. */
+export function greet<T extends object>(mounted: Mounted<T>): Mounted<T> {
   const hello = mounted.model.last("hello");
   mounted.model.reply(hello);
   mounted.model.reply(hello, { seq: 1, done: true, version: VERSION });
   return mounted;
 }
+
+/** A heatmap. */
+export const mount = (traits: Partial<Traits> = {}, signal?: AbortSignal): Mounted => mountView(heatmap, { ...TRAITS, ...traits }, signal);
+
+/** A live heatmap whose hello was answered. */
+export const mountLive = (traits: Partial<Traits> = {}): Mounted => greet(mount({ live: true, ...traits }));
 
 /** Types into a field as a person would. */
 export function type(field: HTMLElement, text: string): void {

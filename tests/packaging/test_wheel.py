@@ -56,6 +56,8 @@ def check_wheel(wheel: Path, target: Path, env: dict[str, str]) -> None:
     for wanted in (
         "static/heatmap.js",
         "static/heatmap.css",
+        "static/logit_lens.js",
+        "static/logit_lens.css",
         "py.typed",
         "__init__.py",
         *(
@@ -113,7 +115,8 @@ def test_sdist_carries_the_bundle_and_installs_without_node(
     }
     alone = {"hatch_build.py", "pyproject.toml", "Makefile", "constraints.txt", "PKG-INFO"}
     texts = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"}
-    static = {str(tree.STATIC / name) for name in ("heatmap.js", "heatmap.css")}
+    views = ("heatmap", "logit_lens")
+    static = {str(tree.STATIC / f"{view}.{kind}") for view in views for kind in ("js", "css")}
     assert not (shipped | alone | texts | static) - names
     log += run(pip("wheel", "-v", "--no-deps", "-w", str(tmp_path), str(sdist)), tmp_path, no_node)
     assert "nodejs" not in log  # it was neither there nor fetched

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from neuroglass.views.heatmap import TokenHeatmap
     from neuroglass.views.link import link
     from neuroglass.views.live_heatmap import LiveTokenHeatmap, heatmap
+    from neuroglass.views.logit_lens import LogitLens
 
 __version__ = _version("neuroglass")
 
@@ -68,6 +69,7 @@ _WHERE = {
     "Logit": "model.gradients",
     "LogitDifference": "model.gradients",
     "LogitEffect": "model.directions",
+    "LogitLens": "views.logit_lens",
     "MissingExtraError": "model.errors",
     "ModelLoadError": "model.errors",
     "NeuroglassError": "model.errors",
@@ -125,6 +127,7 @@ __all__ = [
     "Logit",
     "LogitDifference",
     "LogitEffect",
+    "LogitLens",
     "MissingExtraError",
     "ModelLoadError",
     "NeuroglassError",

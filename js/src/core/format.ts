@@ -28,14 +28,15 @@ export function percent(logprob: number): string {
   return `${p >= 9.95 ? p.toFixed(1) : p.toPrecision(2)}%`;
 }
 
-/** A token in quotation marks, its edges and control characters visible: “·world”, “⏎”. */
-export function quoted(piece: string): string {
-  const shown = piece
+/** A token with its line breaks, tabs, and the spaces at its edges made visible: ·world, ⏎. */
+export const visible = (piece: string): string =>
+  piece
     .replace(/\n/g, "⏎")
     .replace(/\t/g, "⇥")
     .replace(/^ +| +$/g, (run) => "·".repeat(run.length));
-  return `“${shown}”`;
-}
+
+/** The same in quotation marks: “·world”. */
+export const quoted = (piece: string): string => `“${visible(piece)}”`;
 
 /** "1 token", "12 tokens". */
 export const count = (n: number, word: string): string => `${n.toLocaleString("en-US")} ${word}${n === 1 ? "" : "s"}`;

@@ -24,7 +24,7 @@ export class TextBox {
     });
     area.addEventListener("input", (event) => {
       this.#fit();
-      if (!this.composing && !(event instanceof InputEvent && event.isComposing)) changed(area.value);
+      if (!this.composing && !event.isComposing) changed(area.value);
     });
   }
 

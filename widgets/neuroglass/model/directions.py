@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from neuroglass.model.errors import InputError
-from neuroglass.model.families import matrix
+from neuroglass.model.families import matrix, scaled
 from neuroglass.model.norms import measure
 from neuroglass.model.sites import RESIDUAL, Site
 from neuroglass.model.tokens import Kind
@@ -138,6 +138,19 @@ def logit_effects(
     columns = matrix(cast("torch.nn.Module", model.hf.get_output_embeddings())).detach()
     # in parts: a whole W_U in float32 may be gigabytes
     return torch.cat([x @ part.float() for part in columns.split(_PART, dim=1)], -1)
+
+
+def to_logits(model: LiveModel, x: torch.Tensor) -> torch.Tensor:
+    """The logits that the model would give if `x` were what its last layer left.
+
+    The model's own modules: the final norm, with the scale that it takes for each vector, and the
+    head; then scales and soft-cap. To be called on the model's thread: [..., d_model] ->
+    [..., vocabulary].
+    """
+    head: Any = model.hf.get_output_embeddings()
+    with torch.no_grad():
+        y = x if model.final_norm is None else model.final_norm.module(x)
+        return scaled(model.hf, head(y))
 
 
 def rare_tokens(model: LiveModel) -> torch.Tensor:

@@ -293,11 +293,16 @@ _VERIFIED = (
 
 def unembedded(hf: PreTrainedModel, x: torch.Tensor, tokens: slice) -> torch.Tensor:
     """Logits of some tokens, as the head makes them of a normalised residual [..., d_model]."""
-    config = hf.config.get_text_config(decoder=True)
     head: Any = hf.get_output_embeddings()
     logits = x.float() @ matrix(head)[:, tokens].float()
     if getattr(head, "bias", None) is not None:
         logits = logits + head.bias[tokens].float()
+    return scaled(hf, logits)
+
+
+def scaled(hf: PreTrainedModel, logits: torch.Tensor) -> torch.Tensor:
+    """What comes between the head's matrix and the logits: scales and the soft-cap."""
+    config = hf.config.get_text_config(decoder=True)
     # Cohere and Granite
     logits = logits * (getattr(config, "logit_scale", None) or 1.0)
     logits = logits / (getattr(config, "logits_scaling", None) or 1.0)

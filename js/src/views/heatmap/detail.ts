@@ -3,10 +3,11 @@
  * value, the features that fire strongest here). Out: an element; clicks on a chip ask for that feature as a row.
  */
 import { button, h } from "../../core/dom.js";
+import { ENTROPY } from "../../core/facts.js";
 import { compact, withSign } from "../../core/format.js";
 import type { Row } from "../../core/picture.js";
 import type { ErrorInfo, Reply } from "../../core/protocol.js";
-import { ENTROPY, factList, pieceText, ranking, reasonList } from "./facts.js";
+import { factList, pieceText, ranking, reasonList } from "./facts.js";
 
 export interface DetailActions {
   close: () => void;

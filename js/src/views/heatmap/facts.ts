@@ -3,6 +3,7 @@
  * the same words. In: a row and a position. Out: nodes, labels, reasons. Token text only ever enters as text nodes.
  */
 import { h } from "../../core/dom.js";
+import { type Fact, facts, ranking as table } from "../../core/facts.js";
 import { compact, percent, quoted } from "../../core/format.js";
 import type { Row, Sequence } from "../../core/picture.js";
 
@@ -13,7 +14,6 @@ const MASKS = [
 ] as const;
 
 export const LOGPROB = "natural logarithm of the model's probability of this token, given the tokens before it";
-export const ENTROPY = "−Σ p·ln p over the next token's distribution, after this token";
 
 export const pieceText = (row: Row, i: number): string => quoted(row.seq.pieces[i] ?? "");
 
@@ -41,22 +41,18 @@ export function logprobText(seq: Sequence, i: number): string | null {
 }
 
 /** Name and value pairs about the token itself, its value first. */
-export function factList(row: Row, i: number, more: readonly (readonly [string, string | Node, string?])[] = []): HTMLElement {
+export function factList(row: Row, i: number, more: readonly Fact[] = []): HTMLElement {
   const { seq } = row;
   const id = seq.ids?.[i];
   const logprob = logprobText(seq, i);
-  const pairs: (readonly [string, string | Node, string?])[] = [
+  const pairs: Fact[] = [
     ["value", valueText(row, i), row.values.approximate ? "quantised to 1 of 255 steps on its way; select the token for the exact value" : ""],
     ...more,
     ["position", String(i), "counted from 0"],
   ];
   if (id !== undefined) pairs.push(["token id", String(id)]);
   if (logprob) pairs.push(["log-probability", logprob, LOGPROB]);
-  return h(
-    "dl",
-    { class: "ng-facts" },
-    ...pairs.flatMap(([name, value, title]) => [h("dt", { title: title ?? null }, name), h("dd", {}, value)]),
-  );
+  return facts(pairs);
 }
 
 export const reasonList = (row: Row, i: number): HTMLElement[] =>
@@ -79,24 +75,7 @@ export function ranking(caption: string, seq: Sequence, at: number, actual: numb
   if (actual !== null && actualId !== undefined && logprob !== undefined && !lines.some(({ id }) => id === actualId)) {
     lines.push({ id: actualId, piece: seq.pieces[actual] ?? "", logprob });
   }
-  return h(
-    "table",
-    { class: "ng-top" },
-    h("caption", {}, caption),
-    ...lines.map(({ id, piece, logprob: nats }) => {
-      const bar = h("span", { class: "ng-bar", "aria-hidden": "true" });
-      bar.style.width = `${Math.max(1, 100 * Math.exp(nats)).toFixed(1)}%`;
-      const here = id === actualId;
-      return h(
-        "tr",
-        { class: here ? "ng-actual" : null },
-        h("td", { class: "ng-piece", dir: "auto" }, quoted(piece)),
-        h("td", { class: "ng-mark", title: here ? "the token that really stands there" : null }, here ? "◂ actual" : ""),
-        h("td", { class: "ng-track" }, bar),
-        h("td", { class: "ng-percent", title: `${compact(nats)} nats` }, percent(nats)),
-      );
-    }),
-  );
+  return table(caption, lines, actualId, "◂ actual", "the token that really stands there");
 }
 
 /** The content of the tooltip. */
