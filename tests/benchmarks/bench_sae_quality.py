@@ -1,13 +1,16 @@
 """A dictionary of SmolLM2 trained here, beside SAELens' own trainer on the same activations.
 
     python -m tests.benchmarks.bench_sae_quality --corpus CORPUS.jsonl [--peer PYTHON]
-        [--tokens 1_000_000 --latents 4608 --seeds 3 --first 0 --folder build/sae_quality]
+        [--tokens 1_000_000 --latents 4608 --seeds 3 --first 0 --lr 1e-3 --peer-lr 1e-3]
+        [--folder build/sae_quality]
 
 TopK, k 32, on the residual after layer 15. Vectors are harvested once (bfloat16 passes) and kept;
-both trainers read the same ones in the same order, batch and learning rate. `PEER` is the Python of
-an environment with ``sae-lens`` (tested with 6.54.12); without one only ours is trained. The report
-is measured on held-out documents, with the errors of neither added back. The corpus takes ten
-minutes: ``python -m neuroglass.recipes.corpus CORPUS.jsonl``.
+both trainers read the same ones in the same order and batches. Equal learning rates are not equal
+steps: SAELens' decoder rows start with norm 0.1 and may grow, ours are kept at 1, so that Adam
+turns ours a tenth as far at first. `PEER` is the Python of an environment with ``sae-lens`` (tested
+with 6.54.12); without one only ours is trained. The report is measured on held-out documents, with
+the errors of neither added back. ``python -m neuroglass.recipes.corpus CORPUS.jsonl`` makes the
+corpus.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from neuroglass.sae.training import train_sae
 from tests.benchmarks.common import emit
 
 SITE = "resid_post.15"
-K, BATCH, RATE = 32, 2048, 1e-3
+K, BATCH = 32, 2048
 ENGLISH = {"english_prose", "english_reference", "english_technical", "email", "code", "legal"}
 SHOWN = ("l0", "fvu", "ce", "ce_spliced", "recovered_zero", "recovered_mean", "dead", "dense")
 
@@ -79,6 +82,8 @@ def main() -> None:
     parser.add_argument("--latents", type=int, default=4608)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=0, help="the first of the seeds")
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--peer-lr", type=float, default=1e-3)
     parser.add_argument("--folder", type=Path, default=Path("build/sae_quality"))
     given = parser.parse_args()
     if given.corpus is None:
@@ -96,13 +101,14 @@ def main() -> None:
     for seed in range(given.first, given.first + given.seeds):
         kept = Kept(folder, seed=seed)
         recipe = TopK(
-            n_latents=given.latents, k=K, tokens=given.tokens, batch=BATCH, lr=RATE, seed=seed
+            n_latents=given.latents, k=K, tokens=given.tokens, batch=BATCH, lr=given.lr, seed=seed
         )
         began = time.perf_counter()
         made = train_sae(None, SITE, kept, recipe, progress=False)
         row(f"ours, seed {seed}", made.attach(model), held, time.perf_counter() - began)
         if given.peer:
-            sae, seconds = theirs(given.peer, kept, recipe, given.folder / f"peer-{seed}")
+            same = replace(recipe, lr=given.peer_lr)
+            sae, seconds = theirs(given.peer, kept, same, given.folder / f"peer-{seed}")
             row(
                 f"SAELens, seed {seed}", sae.attach(model, site=SITE, any_model=True), held, seconds
             )
