@@ -33,7 +33,7 @@ def zoo() -> Iterator[ng.LiveModel]:
 def ask(view: ng.LogitLens, kind: str, **body: Any) -> dict[str, Any]:
     number = next(IDS)
     comm_of(view).receive({"v": 1, "view": "u", "id": number, "kind": kind, **body})
-    return answer(view, number)  # type: ignore[arg-type]
+    return answer(view, number)
 
 
 def check(frame: dict[str, Any], logits: torch.Tensor, targets: list[int]) -> None:
@@ -122,7 +122,7 @@ def test_in_every_family_the_last_row_is_the_models_output(
     with torch.no_grad():
         for i in (0, 11):
             h = model.hf.get_submodule(norm)(streams[0, i])
-            logits = model.hf.get_output_embeddings()(h)  # type: ignore[operator]
+            logits = model.hf.get_output_embeddings()(h)
             cap = getattr(
                 model.hf.config.get_text_config(decoder=True), "final_logit_softcapping", None
             )
