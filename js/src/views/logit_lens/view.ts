@@ -184,7 +184,7 @@ export class LensView {
       h("span", { class: "ng-end", title: what }, low),
       h("span", { class: "ng-ramp", title: what }),
       h("span", { class: "ng-end", title: what }, high),
-      h("span", { class: "ng-lens-key" }, "· each cell: the likeliest next token, ", h("b", { class: "ng-hit" }, "underlined"), " where it is the target"),
+      h("span", { class: "ng-lens-key" }, "each cell: the likeliest next token, ", h("b", { class: "ng-hit" }, "underlined"), " where it is the target"),
     ];
   }
 
