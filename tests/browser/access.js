@@ -100,10 +100,9 @@ window.access = (() => {
       (element) => element.tabIndex >= 0 && !element.disabled && seen(element),
     );
 
-  /** Names, roles and tab stops; axe's own idea of a name is used where it is loaded. */
+  /** Names, roles and tab stops. Names are axe's, which has been set up for the whole page: that takes a while. */
   const structure = (root) => {
     const wrong = [];
-    axe.setup(root);
     const named = (element, what) => {
       if (!axe.commons.text.accessibleText(element).trim()) wrong.push(`${what} without a name: ${name(element)}`);
     };
@@ -126,7 +125,6 @@ window.access = (() => {
     for (const button of root.querySelectorAll("[role=button]:not(button), [onclick]")) wrong.push(`a button that is none: ${name(button)}`);
     if (!root.querySelector("[aria-live=polite]")) wrong.push("no live region");
     for (const box of root.querySelectorAll(".ng-error")) if (box.getAttribute("role") !== "alert") wrong.push("an error that is no alert");
-    axe.teardown();
     return wrong;
   };
 
@@ -153,7 +151,7 @@ window.access = (() => {
     for (const node of textNodes(root)) {
       const element = node.parentElement;
       let block = element;
-      while (/^(inline|contents)/.test(getComputedStyle(block).display) && block !== root) block = block.parentElement;
+      while (/^(inline|contents)$/.test(getComputedStyle(block).display) && block !== root) block = block.parentElement;
       const range = document.createRange();
       range.selectNodeContents(node);
       const frame = block.getBoundingClientRect();
@@ -169,8 +167,9 @@ window.access = (() => {
         }
         continue;
       }
+      const hang = getComputedStyle(element).whiteSpaceCollapse === "preserve" ? 10 : 1.5; // a blank at a line's end hangs over it
       for (const rect of range.getClientRects()) {
-        const sideways = rect.width > 0 && (rect.left < frame.left - 1.5 || rect.right > frame.right + 1.5);
+        const sideways = rect.width > 0 && (rect.left < frame.left - hang || rect.right > frame.right + hang);
         const down = rect.bottom > frame.bottom + 5 || rect.top < frame.top - 5;
         if (sideways || (down && style.overflowY === "visible")) {
           told.add(block);
