@@ -336,7 +336,7 @@ describe("errors", () => {
     m.model.reply(m.model.last("run"), { seq: 1, done: true, error: { type: "ContextError", message: "3000 tokens", hint: "Shorten it." } });
     expect(m.$(".ng-error").textContent).toBe("ContextError 3000 tokensShorten it.");
     expect(shown()).toBe("Hello");
-    expect(status()).toBe("ready");
+    expect(status()).toBe("failed");
     type(text(), "short");
     answer(m.model.last("run"), ["short"]);
     expect(m.$(".ng-error").hidden).toBe(true);

@@ -150,3 +150,12 @@ test("right-to-left text turns the arrow keys around", () => {
   strip.update(["Hello", " بالعالم"], () => "");
   expect(strip.direction).toBe("ltr");
 });
+
+test("a token without letters has a name for those who hear it", () => {
+  const strip = make();
+  strip.update(["a", "  ", "\n", "\t\t ", ""], () => "");
+  const names = (): (string | null)[] => tokens(strip).map((token) => token.getAttribute("aria-label"));
+  expect(names()).toEqual([null, "2 spaces", "line break", "2 tabs, space", "empty"]);
+  strip.update(["a", "b", "\n", "c", "d"], () => "");
+  expect(names()).toEqual([null, null, "line break", null, null]);
+});

@@ -72,14 +72,15 @@ describe("following", () => {
 
   test("host, wish and system are followed until the signal ends", async () => {
     const listeners = new Set<() => void>();
-    const media = {
-      matches: false,
+    const query = (matches: boolean) => ({
+      matches,
       addEventListener: (_: string, callback: () => void, { signal }: { signal: AbortSignal }) => {
         listeners.add(callback);
         signal.addEventListener("abort", () => listeners.delete(callback));
       },
-    };
-    vi.stubGlobal("matchMedia", () => media);
+    });
+    const [media, forced] = [query(false), query(false)];
+    vi.stubGlobal("matchMedia", (name: string) => (name.includes("forced") ? forced : media));
     const lifetime = new AbortController();
     const seen: string[] = [];
     let wish: "auto" | "dark" = "auto";
@@ -94,6 +95,10 @@ describe("following", () => {
     wish = "dark";
     look();
     expect(seen.at(-1)).toBe("dark");
+    // a person's own colours go before the wish
+    [forced.matches, media.matches] = [true, false];
+    for (const callback of listeners) callback();
+    expect(seen.at(-1)).toBe("light");
     lifetime.abort();
     const count = seen.length;
     body.setAttribute("data-jp-theme-light", "false");

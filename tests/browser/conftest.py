@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+import neuroglass as ng
 from tests.browser import lab as labs
+from tests.gallery import page as galleries
 from tests.tools.prepare import find_chromium
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.gallery.state import State
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -70,3 +74,26 @@ def notebook_path(lab: labs.Lab, request: pytest.FixtureRequest) -> Path:
     """Where a test may write its notebook: in the server's folder, named after the test."""
     name = "".join(c if c.isalnum() or c == "_" else "-" for c in request.node.name)
     return lab.root / f"{name}.ipynb"
+
+
+@pytest.fixture(scope="session")
+def states() -> Iterator[list[State]]:
+    """Every state of the gallery, on a model that is there."""
+    model = ng.load("smollm2")
+    yield galleries.every_state(model)
+    model.close()
+
+
+@pytest.fixture(scope="module")
+def gallery(browser: Browser, states: list[State]) -> Iterator[tuple[Page, list[str]]]:
+    """The gallery's page, every state as it should be, and the list of what went wrong in it."""
+    galleries.OUT.mkdir(parents=True, exist_ok=True)
+    index = galleries.OUT / "index.html"
+    index.write_text(galleries.build(states), encoding="utf-8")
+    context = browser.new_context()
+    context.set_default_timeout(20_000)
+    shown = context.new_page()
+    outside = labs.watch_requests(shown)
+    yield shown, galleries.open_page(shown, states, index)
+    context.close()
+    assert not outside, f"the gallery asked for {outside}"

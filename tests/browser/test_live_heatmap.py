@@ -144,8 +144,6 @@ def test_a_click_reaches_python_and_shows_the_details(root: Locator) -> None:
     assert str(token_id) in text
     for fact in ("position", "log-probability", "expected here", "predicts next"):
         assert fact in text.lower()
-    root.page.mouse.move(0, 0)  # no tooltip in the README's picture
-    root.screenshot(path=labs.SCREENSHOTS / "first-light.png")
     root.locator('.ng-tok[data-i="5"]').click()
     labs.wait_until("deselected", lambda: labs.kernel_json(root.page, "w.selected") is None)
 

@@ -10,7 +10,7 @@ import { type Theme, paletteCss } from "./colour.js";
 import { describe, h, setText, uuid } from "./dom.js";
 import { listen } from "./model.js";
 import type { Mounting } from "./mount.js";
-import type { Kind, Reply } from "./protocol.js";
+import type { ErrorInfo, Kind, Reply } from "./protocol.js";
 import { Rpc } from "./rpc.js";
 import { type RunState, createRunState } from "./run-state.js";
 import { statusOf } from "./status.js";
@@ -235,10 +235,14 @@ export class Shell<T extends BaseTraits> {
 
   // --- drawing --------------------------------------------------------------------------------------------------
 
+  get #error(): ErrorInfo | null {
+    const { runError, drawError, errorDismissed } = this.#state;
+    return runError ?? drawError ?? (errorDismissed ? null : this.synced.get("error"));
+  }
+
   /** Everything around the picture. */
   show(): void {
-    const { runError, drawError, errorDismissed } = this.#state;
-    const error = runError ?? drawError ?? (errorDismissed ? null : this.synced.get("error"));
+    const error = this.#error;
     this.root.classList.toggle("ng-failed", error !== null);
     this.#chrome.showError(error);
     const part = this.#part;
@@ -257,6 +261,7 @@ export class Shell<T extends BaseTraits> {
       waiting: this.rpc.waiting,
       running: this.running || awaitedId > 0,
       stopped,
+      failed: this.#error !== null,
       size: this.#part?.size() ?? null,
       milliseconds,
     });

@@ -38,6 +38,19 @@ export function whitespaceMarks(piece: string): string {
     .trimEnd();
 }
 
+/** A name for a token that shows no letters; "" where its text is its name. */
+export function spokenSpace(piece: string): string {
+  if (piece === "") return "empty";
+  if (/\S/.test(piece)) return "";
+  const runs = piece.match(/ +|\t+|\n+|[^ \t\n]+/g) ?? [];
+  return runs
+    .map((run) => {
+      const what = { " ": "space", "\t": "tab", "\n": "line break" }[run[0] ?? ""] ?? "white space";
+      return run.length === 1 ? what : `${run.length} ${what}s`;
+    })
+    .join(", ");
+}
+
 /** Blocks of about 400 tokens; a block ends at a line break or between words where one is near. */
 export function cutBlocks(pieces: readonly string[]): number[] {
   const ends: number[] = [];
@@ -211,6 +224,9 @@ export class Strip {
         const marks = whitespaceMarks(piece);
         if (marks) token.dataset.ws = marks;
         else delete token.dataset.ws;
+        const name = spokenSpace(piece);
+        if (name) token.setAttribute("aria-label", name);
+        else token.removeAttribute("aria-label");
       }
       this.#paint(token, i);
       if (!existing) element.append(token);

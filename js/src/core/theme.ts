@@ -38,10 +38,15 @@ export function followTheme(
   apply: (theme: Theme) => void,
   signal: AbortSignal,
 ): () => void {
-  const media = typeof matchMedia === "function" ? matchMedia("(prefers-color-scheme: dark)") : null;
+  const ask = (query: string): MediaQueryList | null => (typeof matchMedia === "function" ? matchMedia(query) : null);
+  const media = ask("(prefers-color-scheme: dark)");
+  const forced = ask("(forced-colors: active)");
   const look = (): void => {
+    const dark = media?.matches ?? false;
     const wanted = wish();
-    apply(wanted === "light" || wanted === "dark" ? wanted : detectTheme(element, media?.matches ?? false));
+    // where a person's own colours are in force, the paper is theirs, whatever the host or the notebook wants
+    if (forced?.matches) apply(dark ? "dark" : "light");
+    else apply(wanted === "light" || wanted === "dark" ? wanted : detectTheme(element, dark));
   };
   const observer = new MutationObserver(look);
   const watch = (): void => {
@@ -58,7 +63,7 @@ export function followTheme(
     observer.disconnect();
     cancelAnimationFrame(frame);
   });
-  media?.addEventListener("change", look, { signal });
+  for (const query of [media, forced]) query?.addEventListener("change", look, { signal });
   watch();
   return look;
 }

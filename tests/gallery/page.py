@@ -1,0 +1,176 @@
+"""The gallery's page, and pictures of what is on it.
+
+States flow in; one HTML page flows out, and from a browser that has it open, a PNG for each state
+and theme.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import time
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Locator
+from playwright.sync_api import Page as BrowserPage
+
+import neuroglass as ng
+from neuroglass.views.base import View
+from neuroglass.views.export import Page
+from tests.gallery import heatmap, logit_lens
+from tests.gallery.state import State
+
+OUT = Path(__file__).parents[2] / "build" / "gallery"
+THEMES = ("light", "dark")
+WIDTH, HEIGHT = 1800, 1000  # of the window: two views of a cell's usual width side by side
+
+_REFUSED = {
+    "type": "InputError",
+    "message": "The text has 9001 tokens; SmolLM2-135M-Instruct reads at most 8192.",
+    "hint": "Shorten it by 809 tokens or more.",
+}
+# the kernel behind the page; what it answers was answered by the view when the page was made
+KERNEL = (
+    """(model, message) => {
+  const { kernel, answers } = model.state.gallery;
+  if (kernel === "gone") return;
+  const tell = (body, after = 10) => setTimeout(() => {
+    const content = { v: 1, view: message.view, id: message.id, ...body };
+    for (const call of model.heard.get("msg:custom") ?? []) call(content, []);
+  }, after);
+  if (kernel === "waiting") {
+    // acknowledged just before the view would give up; then the host asks it to look again
+    tell({ seq: 0, done: false }, 3500);
+    setTimeout(() => model.heard.get("comm_live_update")?.forEach((call) => call()), 3520);
+    return;
+  }
+  tell({ seq: 0, done: false });
+  if (message.kind === "run" && kernel === "running") return;
+  if (message.kind === "run" && kernel === "failing") {
+    tell({ seq: 1, done: true, error: """
+    + json.dumps(_REFUSED)
+    + """ });
+    return;
+  }
+  if (message.kind === "hello") tell({ seq: 1, done: true, version: model.state._version });
+  const fits = ({ ask }) => Object.entries(ask).every(([name, value]) => message[name] === value);
+  const known = answers.find(fits);
+  if (known) tell({ ...known.answer, seq: 1, done: true });
+}"""
+)
+
+_LAYOUT = """<style>
+body { max-width: none; padding: 16px; background: #fff; color: #1b1b1b; }
+.pair { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); }
+.half { padding: 14px; min-width: 0; }
+.light { background: #fff; } .dark { background: #111; }
+@media (max-width: 1000px) {
+  body { padding: 0; } .half { padding: 0; } .pair { grid-template-columns: minmax(0, 1fr); }
+  .cell { max-width: 100%; }
+}
+</style>"""
+
+
+def every_state(model: ng.LiveModel) -> list[State]:
+    """All there is to see; a view's file joins here."""
+    return [*heatmap.live_states(model), *heatmap.static_states(model), *logit_lens.states(model)]
+
+
+def build(states: Sequence[State]) -> str:
+    """The page's HTML. Live views are asked, so their model must still be there."""
+    page = Page(KERNEL)
+    body = [_LAYOUT]
+    for view, group in groupby(states, key=lambda state: state.of):
+        body.append(f"<h2>{view}</h2>")
+        body += [_pair(state, page) for state in group]
+    return page.render("neuroglass gallery", "".join(body))
+
+
+def _pair(state: State, page: Page) -> str:
+    gallery = {"kernel": state.kernel, "answers": _answers(state)}
+    size = f"width:{state.width}px;" if state.width else ""
+    size += f"padding-bottom:{state.room}px" if state.room else ""
+    halves = "".join(
+        f'<div class="half {theme}">'
+        f'<div class="cell" style="{size}">'
+        f"{page.add_view(state.view, **state.changes, theme=theme, gallery=gallery)}</div></div>"
+        for theme in THEMES
+    )
+    both = f'<div class="pair" data-state="{state.of}/{state.name}">{halves}</div>'
+    kind = "" if state.kind == "another" else f"{state.kind}: "
+    return f"<h3>{html.escape(kind + state.title)}</h3>{both}"
+
+
+def _answers(state: State) -> list[dict[str, Any]]:
+    """What the view says to the requests that its page will make."""
+    return [{"ask": ask, "answer": _answer(state.view, ask)} for ask in state.asks]
+
+
+def _answer(view: View, ask: dict[str, Any]) -> dict[str, Any]:
+    said: list[dict[str, Any]] = []
+    send, view.send = view.send, lambda content, *_: said.append(content)
+    try:
+        view._on_message(view, {"v": 1, "view": "gallery", "id": 1, **ask}, [])
+        deadline = time.monotonic() + 60
+        while not said[-1]["done"]:
+            assert time.monotonic() < deadline, f"{type(view).__name__} does not answer {ask}"
+            time.sleep(0.01)
+    finally:
+        view.send = send
+    last = said[-1]
+    assert last.get("error") is None, last
+    return {k: v for k, v in last.items() if k not in {"v", "view", "id"}}
+
+
+# --- in a browser
+
+
+def open_page(page: BrowserPage, states: Sequence[State], index: Path) -> list[str]:
+    """Show the gallery with every state as it should be; what goes wrong is added to the list."""
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on(
+        "console",
+        lambda said: wrong.append(said.text) if said.type in {"error", "warning"} else None,
+    )
+    page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+    page.goto(index.as_uri())
+    for state in states:
+        prepare(page, state)
+    return wrong
+
+
+def pair(page: BrowserPage, state: State) -> Locator:
+    """The state in both themes."""
+    return page.locator(f'[data-state="{state.of}/{state.name}"]')
+
+
+def prepare(page: BrowserPage, state: State) -> Locator:
+    """The same, once it is what it should be."""
+    both = pair(page, state)
+    for root in both.locator(".ng").all():
+        if state.act:
+            root.evaluate(state.act)
+    for theme in THEMES:
+        both.locator(f'.{theme} .ng[data-status="{state.status}"]').wait_for()
+    return both
+
+
+# notes that hang over the edge of one state would stand in the next one's picture
+_CALM = """() => {
+  for (const tip of document.querySelectorAll(".ng-tip:popover-open"))
+    tip.parentElement.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" }));
+}"""
+
+
+def photograph(page: BrowserPage, state: State) -> Path:
+    """One picture: light on the left, dark on the right."""
+    path = OUT / state.of / f"{state.name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page.evaluate(_CALM)
+    pair(page, state).scroll_into_view_if_needed()  # before a tooltip finds its place
+    prepare(page, state).screenshot(path=path)
+    return path
