@@ -23,7 +23,7 @@ import neuroglass as ng
 from neuroglass.sae.activations import Kept, keep_activations
 from neuroglass.sae.recipes import TopK
 from neuroglass.sae.training import train_sae
-from tests.benchmarks.bench_sae_quality import BATCH, RATE, SITE, K, documents
+from tests.benchmarks.bench_sae_quality import BATCH, SITE, K, documents
 from tests.benchmarks.common import emit, peak_bytes, reset_peak
 
 
@@ -38,7 +38,7 @@ def dictionary(model: ng.LiveModel, given: argparse.Namespace) -> ng.SAE:
             keep_activations(model, SITE, texts, vectors, tokens=given.trained, precision="bf16")
             emit(what="vectors", tokens=given.trained, seconds=round(time.perf_counter() - began))
         began = time.perf_counter()
-        recipe = TopK(n_latents=given.latents, k=K, tokens=given.trained, batch=BATCH, lr=RATE)
+        recipe = TopK(n_latents=given.latents, k=K, tokens=given.trained, batch=BATCH, lr=1e-3)
         made = train_sae(None, SITE, Kept(vectors), recipe, progress=False)
         made.save(file)
         emit(what="training", tokens=given.trained, seconds=round(time.perf_counter() - began))

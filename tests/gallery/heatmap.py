@@ -114,8 +114,6 @@ def live_states(model: ng.LiveModel) -> Iterator[State]:
     yield State("a token pointed at", one, act=POINT, room=280)
     yield State("the keyboard's token", one, act=KEYS, room=280)
     yield State("rows that are kept", live(locked=["surprise", "neurons.20/3"]))
-    yield State("two texts compared", live(compare=TEXT.replace("turquoise", "yesterday")))
-    yield State("a feature in every layer", live(across=True))
     yield State("massive activation out of scale", live(site="resid_post.15", features=[3]))
     yield State("running", one, kernel="running", act=TYPE)
     yield State("waiting for the running cell", one, kernel="waiting")
