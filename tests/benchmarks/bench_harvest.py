@@ -8,7 +8,8 @@ quality). The floor runs the same batches through the same model up to the same 
 them; the harvest does that and keeps everything it keeps, tables written. `PEER` is the Python of
 an environment with ``sae-dashboard`` (0.8.0, pyarrow<22); it is timed on 4,096 tokens, against the
 same floor made with plain torch in its own process. ``--memory`` measures the peak resident size of
-a process that harvests once and ten times the tokens.
+a process that harvests once and ten times the tokens, in 2 and in 20 shards of the same size (a
+harvest of less than a shard needs less).
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ model = ng.load(sys.argv[1])
 basis = b.random_dictionary(model, int(sys.argv[3]), sys.argv[4])
 folder = tempfile.mkdtemp()
 ng.harvest(model, basis, b.texts(sys.argv[5]), out=folder + "/s", tokens=int(sys.argv[2]),
-           context=b.CONTEXT, progress=False)
+           context=b.CONTEXT, shard_tokens=int(sys.argv[6]), progress=False)
 shutil.rmtree(folder)
 print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024))
 """
@@ -151,19 +152,22 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.memory:
-        for name, site, n, tokens in (("zoo/A", "neurons.0", 4096, 200_000),):
-            peaks = []
-            for times_ in (1, 10):
-                command = [sys.executable, "-c", MEMORY, name, str(tokens * times_), str(n), site]
-                done = subprocess.run(
-                    [*command, given.corpus], capture_output=True, text=True, check=True
-                )
-                peaks.append(int(done.stdout.split()[-1]))
-            emit(
-                what=f"peak memory, {name}, {n} features, {tokens} and {10 * tokens} tokens",
-                mb=peaks,
-                ratio=round(peaks[1] / peaks[0], 3),
+        name, site, n, tokens = "zoo/A", "neurons.0", 4096, given.tokens
+        peaks = []
+        for times_ in (1, 10):
+            command = [sys.executable, "-c", MEMORY, name, str(tokens * times_), str(n), site]
+            done = subprocess.run(
+                [*command, given.corpus, str(tokens // 2)],
+                capture_output=True,
+                text=True,
+                check=True,
             )
+            peaks.append(int(done.stdout.split()[-1]))
+        emit(
+            what=f"peak memory, {name}, {n} features, {tokens} and {10 * tokens} tokens",
+            mb=peaks,
+            ratio=round(peaks[1] / peaks[0], 3),
+        )
         return
     model = ng.load("smollm2")
     for n in map(int, given.features.split(",")):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import signal
 import threading
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 
 import neuroglass as ng
@@ -19,9 +19,15 @@ pytestmark = [pytest.mark.matrix, pytest.mark.timeout(900)]
 TABLES = ("features", "examples", "token_stats", "pairs", "hist", "heads")
 
 
+def need_ray() -> None:
+    """Without importing it: what it listens at is decided then."""
+    if importlib.util.find_spec("ray") is None:
+        pytest.skip("Ray is not installed")
+
+
 def test_two_workers_one_of_them_killed(tmp_path: Path, monkeypatch: Any) -> None:
     psutil = pytest.importorskip("psutil")
-    pytest.importorskip("ray")
+    need_ray()
     model = ng.load("zoo/A")
     sae = ng.SAE.load("zoo/A-8x", model)
     bases: list[Any] = [sae, ng.NeuronBasis(model, 0)]
@@ -73,9 +79,7 @@ def test_two_workers_one_of_them_killed(tmp_path: Path, monkeypatch: Any) -> Non
         assert tables == {f"{t}.parquet" for t in wanted}
         assert {f.name for f in theirs.glob("*.parquet")} == tables
         for table in tables:
-            pd.testing.assert_frame_equal(
-                pd.read_parquet(own / table), pd.read_parquet(theirs / table), check_exact=True
-            )
+            assert (own / table).read_bytes() == (theirs / table).read_bytes(), table
         assert here[name].meta == there[name].meta
     assert not [p for p in psutil.Process().children(recursive=True) if "ray" in p.name()]
 
@@ -90,7 +94,7 @@ def listening(psutil: Any, processes: list[Any]) -> set[str]:
 
 
 def test_a_basis_of_ones_own_class_stays_here(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
+    need_ray()
     model = ng.load("zoo/A")
 
     class Mine(ng.NeuronBasis):

@@ -138,6 +138,7 @@ def test_find(store: Any, busy: int) -> None:
         ({"token": 99999}, "no token 99999"),
         ({"density": (1, 0)}, "no range"),
         ({"sort": "beauty"}, "no column 'beauty'"),
+        ({"sort": "share"}, "no column 'share'"),
         ({"text": ""}, "is empty"),
     ):
         with pytest.raises(ng.InputError, match=why):
@@ -173,9 +174,18 @@ def test_predicate(store: Any, busy: int) -> None:
     for row in random.itertuples():
         hits += [t in common for t in row.tokens]
         ons += list(row.values)
-    if any(hits):
-        wanted = np.mean([v > 0 for v, h in zip(ons, hits, strict=True) if h])
-        assert rule["sensitivity"] == pytest.approx(wanted)
+    assert any(hits)
+    assert not all(hits)
+    wanted = np.mean([v > 0 for v, h in zip(ons, hits, strict=True) if h])
+    assert rule["sensitivity"] == pytest.approx(wanted)
+    assert rule["pearson"] == pytest.approx(np.corrcoef(hits, ons)[0, 1])
+    assert rule["tokens"] == len(hits)
+    assert rule["firing"] == len(store.examples(busy, "firing")) == KEEP.firing
+    half = store.predicate(busy, lambda tokens, i: tokens[i] == common[0])
+    share = store.to_frame().loc[busy, "single_token_share"]
+    firing = store.examples(busy, "firing")
+    assert half["specificity"] == (firing["token"] == common[0]).mean()
+    assert abs(half["specificity"] - share) < 0.45  # a sample of twelve
     with pytest.raises(ng.InputError, match="ZeroDivisionError"):
         store.predicate(busy, lambda tokens, i: bool(1 / 0))
 

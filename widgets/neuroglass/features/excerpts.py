@@ -35,14 +35,45 @@ def examples_of(store: Store, index: int, group: str | None, context: int | None
 
 
 def _excerpt(store: Store, rows: dict[str, Any], i: int, context: int | None) -> dict[str, Any]:
-    start, length = rows["start"][i], rows["length"][i]
-    values = np.zeros(length, np.float32)
-    at, given = np.asarray(rows["at"][i], np.int64), np.asarray(rows["values"][i], np.float32)
-    values[at[at >= 0]] = given[at >= 0]
-    return _shown(store, rows["document"][i], start, values, rows["position"][i], context) | {
+    start, length, position = rows["start"][i], rows["length"][i], rows["position"][i]
+    lead = len(store.corpus.lead)
+    values = np.zeros(lead + length, np.float32)
+    values[np.asarray(rows["at"][i], np.int64) + lead] = np.asarray(rows["values"][i], np.float32)
+    document = rows["document"][i]
+    if position < start:
+        shown = _led(store, document, start, values, position, context)
+    else:
+        shown = _shown(store, document, start, values[lead:], position, context)
+    return shown | {
         "group": rows["group"][i],
         "rank": rows["rank"][i],
         "value": rows["value"][i],
+    }
+
+
+def _led(
+    store: Store,
+    document: int,
+    start: int,
+    values: npt.NDArray[Any],
+    position: int,
+    context: int | None,
+) -> dict[str, Any]:
+    """A window with the tokens that lead it, for an example that is one of those (BOS)."""
+    lead = np.array(store.corpus.lead, np.int64)
+    begin = int(store.corpus.starts[document]) + start
+    ids = np.r_[lead, store.corpus.ids[begin : begin + len(values) - len(lead)].astype(np.int64)]
+    at = len(lead) + position - start
+    last = len(ids) if context is None else max(context, at + 1)
+    pieces = store.pieces(ids)
+    return {
+        "token": pieces[at],
+        "at": at,
+        "tokens": pieces[:last],
+        "ids": ids[:last],
+        "values": values[:last],
+        "document": document,
+        "position": position,
     }
 
 

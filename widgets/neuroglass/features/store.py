@@ -92,7 +92,8 @@ class Store:
 
     Attributes:
         folder: where it is.
-        meta: what it is of: schema, model, fingerprint, basis, corpus, masks, settings.
+        meta: what it is of: schema, model, fingerprint, basis, corpus, settings; ``left_out``: how
+            many tokens the masks kept out of all figures, by reason.
     """
 
     folder: Path
@@ -341,7 +342,8 @@ class Store:
     def coactive(self, feature: int | str) -> pd.DataFrame:
         """The features that are on at the same tokens, most often first.
 
-        Columns: other, ``count`` of common tokens (± ``error`` where counted on a sample),
+        Columns: other, ``count`` of common tokens, ``error`` (0 where all tokens count; above
+        8,192 features one in 16 is: then two standard deviations of such a count),
         ``share`` of this feature's tokens, ``jaccard``, and ``phi``: the Pearson correlation of
         being on. ``left_out``: the largest count that was not kept.
         """
@@ -441,7 +443,7 @@ class Store:
             Columns: ``group``, ``rank``, ``value`` and ``token`` of the token that counts, ``at``
             its place in ``tokens`` (display pieces), ``ids``, ``values`` (float32; NaN where a
             token is outside of the window that was measured), ``document``, ``position`` in the
-            document.
+            document (before the window's first token for one that leads it, as BOS).
 
         Raises:
             InputError: no such feature or group.
