@@ -39,9 +39,10 @@ if TYPE_CHECKING:
     from neuroglass.sae.recipes import BatchTopK, JumpReLU, TopK, TowardsMonosemanticity
     from neuroglass.sae.report import Report
     from neuroglass.sae.training import Training, TrainingStopped, train_sae
-    from neuroglass.views.export import export_notebook
+    from neuroglass.views.beside import Beside, beside
+    from neuroglass.views.export import export_notebook, save_html
     from neuroglass.views.heatmap import TokenHeatmap
-    from neuroglass.views.link import link
+    from neuroglass.views.link import Link, link
     from neuroglass.views.live_heatmap import LiveTokenHeatmap, heatmap
 
 __version__ = _version("neuroglass")
@@ -51,6 +52,7 @@ _WHERE = {
     "Ablate": "model.edits",
     "Add": "model.edits",
     "BatchTopK": "sae.recipes",
+    "Beside": "views.beside",
     "Cancelled": "model.worker",
     "Clamp": "model.edits",
     "Directions": "model.basis",
@@ -90,14 +92,17 @@ _WHERE = {
     "TrainingStopped": "sae.training",
     "Transcoder": "sae.dictionary",
     "UnlistedArchitectureWarning": "model.load",
+    "beside": "views.beside",
     "export_notebook": "views.export",
     "harvest": "features.harvest",
     "heatmap": "views.live_heatmap",
     "keep_activations": "sae.activations",
+    "Link": "views.link",
     "link": "views.link",
     "load": "model.load",
     "merge_shards": "features.harvest",
     "open_store": "features.store",
+    "save_html": "views.export",
     "train_sae": "sae.training",
     "zoo_texts": "model.zoo",
 }
@@ -107,6 +112,7 @@ __all__ = [
     "Ablate",
     "Add",
     "BatchTopK",
+    "Beside",
     "Cancelled",
     "Clamp",
     "Directions",
@@ -120,6 +126,7 @@ __all__ = [
     "JumpReLU",
     "Keep",
     "Latents",
+    "Link",
     "LiveModel",
     "LiveTokenHeatmap",
     "Logit",
@@ -143,6 +150,7 @@ __all__ = [
     "TrainingStopped",
     "Transcoder",
     "UnlistedArchitectureWarning",
+    "beside",
     "export_notebook",
     "harvest",
     "heatmap",
@@ -153,6 +161,7 @@ __all__ = [
     "open_store",
     "read_feature",
     "read_features",
+    "save_html",
     "train_sae",
     "zoo_texts",
 ]

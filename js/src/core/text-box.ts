@@ -24,7 +24,7 @@ export class TextBox {
     });
     area.addEventListener("input", (event) => {
       this.#fit();
-      if (!this.composing && !(event as InputEvent).isComposing) changed(area.value);
+      if (!this.composing && !(event).isComposing) changed(area.value);
     });
   }
 
