@@ -25,10 +25,10 @@ from tests.tools.prepare import find_chromium
 
 OUT = Path(__file__).parents[1] / "build" / "gallery"
 
-# "ready": answers; "running": acknowledges and never ends; "dead": says nothing
+# "ready": answers; "running": acknowledges and never ends; "dead": refuses
 KERNEL = """(model, message) => {
   const how = model.state.gallery;
-  if (how === "dead") return;
+  if (how === "dead") throw new Error("Comm is closed");
   const reply = (body) => setTimeout(() => {
     const content = { v: 1, view: message.view, id: message.id, ...body };
     for (const call of model.heard.get("msg:custom") ?? []) call(content, []);
@@ -164,7 +164,7 @@ def main() -> None:
         page.goto(index.as_uri())
         page.locator(".ng-heatmap").last.wait_for()
         page.evaluate(TYPE)
-        page.wait_for_timeout(5000)  # a silent kernel is called silent after 4 s
+        page.wait_for_timeout(2000)
         page.screenshot(path=OUT / "gallery.png", full_page=True)
         browser.close()
     if wrong:
