@@ -98,7 +98,7 @@ export class Rpc {
     const time = performance.now();
     const hello = this.#slot("hello");
     if (!now && time - this.#probedAt < PROBE_INTERVAL) return;
-    if (hello.flight && !hello.flight.acknowledged) return;
+    if (hello.flight && !hello.flight.acknowledged && !(now && this.dead)) return;
     this.#probedAt = time;
     hello.flight = null;
     this.request("hello", { version: this.#options.version }, this.#options.greeted);

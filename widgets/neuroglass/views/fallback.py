@@ -48,14 +48,15 @@ def picture(rows: Sequence[Row]) -> str:
     """The rows as an image with its text beside it, in at most 50 kB; says what it leaves out."""
     parts: list[str] = []
     told: list[str] = []
-    room, top, shown = ROOM, 0.0, 0
+    room, top, wide, shown = ROOM, 0.0, 40, 0
     for row in rows:
-        made, height, tokens = _row(row, top, room if not shown else min(room, ROOM // 3))
+        made, height, columns, tokens = _row(row, top, room if not shown else min(room, ROOM // 3))
         if shown and tokens < min(len(row.pieces), TOKENS):
             break  # half a row says less than none, unless it is the only one
         parts.append(made)
         room -= len(made.encode())
         top += height
+        wide = max(wide, columns)
         shown += 1
         if tokens < len(row.pieces) and not told:
             told.append(f"first {tokens} of {len(row.pieces)} tokens")
@@ -63,7 +64,7 @@ def picture(rows: Sequence[Row]) -> str:
         return ""
     if shown < len(rows):
         told.append(f"first {shown} of {len(rows)} rows" if shown > 1 else _first_of(rows))
-    width = round(COLUMNS * _ADVANCE + 2 * _EDGE)
+    width = round(wide * _ADVANCE + 2 * _EDGE)
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{round(top + _EDGE)}" '
         f'font-family="monospace" font-size="13" fill="#1b1b1b">{_HEAD}{"".join(parts)}</svg>'
@@ -79,13 +80,14 @@ def _first_of(rows: Sequence[Row]) -> str:
     return f"first of {len(rows)} rows"
 
 
-def _row(row: Row, top: float, room: int) -> tuple[str, float, int]:
-    """A row below `top`: its SVG, how high it is, and how many tokens had room."""
+def _row(row: Row, top: float, room: int) -> tuple[str, float, int, int]:
+    """A row below `top`: its SVG, how high and how wide it is, and how many tokens had room."""
     peak = f"{row.peak:.4g}"
     label = _escape(_printable(row.label[:120]))
     parts = [_text(_EDGE, top + 15, f"{label} · full colour: {peak}", fill="#666")]
     room -= len(parts[0].encode()) + 400
     line = 1
+    columns = len(row.label[:120]) + len(peak) + 16
     tokens = 0
     for places in _lines(row.pieces[:TOKENS]):
         y = top + line * _LINE
@@ -98,8 +100,9 @@ def _row(row: Row, top: float, room: int) -> tuple[str, float, int]:
             break
         parts.append(made)
         line += 1
+        columns = max(columns, places[-1][0] + places[-1][1])
         tokens = places[-1][3] + 1
-    return "".join(parts), line * _LINE + 4.0, tokens
+    return "".join(parts), line * _LINE + 4.0, columns, tokens
 
 
 Place = tuple[int, int, str, int]  # column, width, text, token
