@@ -57,13 +57,14 @@ def _():
     model = ng.load("smollm2")
     w = mo.ui.anywidget(ng.heatmap(model, {TEXT!r}, site="neurons.24", features=[659]))
     w
-    return mo, model, ng, w
+    return mo, ng, w
 
 
 @app.cell
-def _(mo, model, ng):
-    a = ng.heatmap(model, {TEXT!r}, site="neurons.24", features=[3])
-    b = ng.heatmap(model, {TEXT!r}, site="resid_post.9", features=[3])
+def _(mo, ng):
+    small = ng.load()
+    a = ng.heatmap(small, {TEXT!r}, site="neurons.0", features=[3])
+    b = ng.heatmap(small, {TEXT!r}, site="resid_post.0", features=[3])
     link = ng.link(a, b, "text", "token")
     mo.ui.anywidget(ng.beside(a, b))
     return
@@ -204,7 +205,8 @@ def test_marimo(page: Page, tmp_path: Path) -> None:
             except OSError:
                 time.sleep(0.2)
         page.goto(url, timeout=60_000)
-        page.locator(".ng-heatmap .ng-tok").first.wait_for(timeout=90_000)
+        # marimo runs all cells first; the widgets answer when the last of them has run
+        page.locator(".ng-beside .ng-tok").first.wait_for(timeout=150_000)
         root = page.locator(".ng-heatmap").first
         type_text(root, "A purple hat")
         labs.wait_until("drawn", lambda: shown(root) == "A purple hat", timeout=20)
