@@ -269,8 +269,9 @@ def ready(page: Page, within: str = ".ng-beside", n: int = 2) -> Locator:
 def test_linked_live_views_run_once_each_when_one_types(live: Page) -> None:
     views = ready(live)
     type_text(views.nth(0), "A purple hat")
-    for i in (0, 1):
-        labs.wait_until("both texts", lambda i=i: shown(views.nth(i)) == "A purple hat")
+    labs.wait_until(
+        "both texts", lambda: [shown(views.nth(i)) for i in (0, 1)] == ["A purple hat"] * 2
+    )
     live.wait_for_timeout(1000)  # a text that comes back would run again
     runs = labs.kernel_json(live, "[runs.count(id(a)), runs.count(id(b))]")
     assert runs == [1, 1]

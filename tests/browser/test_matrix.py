@@ -97,8 +97,11 @@ def use_composed(page: Page) -> None:
     for i in (0, 1):
         views.nth(i).locator(".ng-tok").first.wait_for()
     type_text(views.nth(0), "A purple hat")
-    for i in (0, 1):
-        labs.wait_until("followed", lambda i=i: shown(views.nth(i)) == "A purple hat", timeout=20)
+    labs.wait_until(
+        "the other follows",
+        lambda: [shown(views.nth(i)) for i in (0, 1)] == ["A purple hat"] * 2,
+        timeout=20,
+    )
     views.nth(1).locator('.ng-tok[data-i="1"]').click()
     views.nth(0).locator('.ng-sel[data-i="1"]').wait_for()
     boxes = [views.nth(i).bounding_box() for i in (0, 1)]

@@ -158,7 +158,7 @@ class Page:
         return _element(self._take(view, changes))
 
     def _take(self, view: View, changes: Mapping[str, Any]) -> str:
-        key = view.model_id
+        key: str = view.model_id
         if changes:  # it may be on the page in several states
             key = f"{key}-{len(self.models)}"
         elif key in self.models:

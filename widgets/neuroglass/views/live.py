@@ -86,7 +86,8 @@ class LiveView(View):
         self._drawing = 0  # the thread that sets the traits of a finished run, 0: none
         self._pending: tuple[Job[Any], Callable[[], None]] | None = None
         self._picture: Picture | None = None
-        self._asked = 0  # counts what was asked for; only the newest is drawn
+        self._asked = 0  # counts what was asked for
+        self._assigned = 0  # the newest of it that came from Python or a link
         self._check(settings)
         picture = model.work(
             lambda job: self._steps(job, settings, ("", 0)), priority=Priority.INTERACTIVE
@@ -172,7 +173,8 @@ class LiveView(View):
 
     def _start(self, settings: Any) -> None:
         """Run from Python, without waiting."""
-        number = self._next()
+        with self._lock:
+            number = self._assigned = self._next()
         job = self._submit(settings, ("", 0), "python")
         self._pending = job, self._when_done(job, lambda ended: self._finish_own(ended, number))
 
@@ -221,11 +223,11 @@ class LiveView(View):
             return self._asked
 
     def _draw_newest(self, picture: Any, number: int) -> Mapping[str, Any]:
-        """Draw, unless something newer was asked for meanwhile.
+        """Draw, unless Python or a link has assigned something newer meanwhile.
 
         An older text set back would go over a link to another view, which would set it back here.
         """
-        if number != self._asked:
+        if number < self._assigned:
             raise Cancelled(superseded=True)
         return self._draw(picture)
 
