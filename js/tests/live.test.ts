@@ -265,6 +265,8 @@ describe("a silent kernel", () => {
     type(text(), "a");
     type(text(), "ab");
     vi.advanceTimersByTime(4_001);
+    expect(status()).toBe("waiting"); // nobody can tell whether a cell is running
+    vi.advanceTimersByTime(30_000);
     expect(status()).toBe("dead");
     expect(m.$(".ng-banner").textContent).toContain("The kernel does not answer: a cell is running");
     expect(m.$(".ng-status").textContent).toBe("kernel not answering");

@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser import lab as labs
-from tests.browser.test_live_heatmap import LIVE, TEXT, shown, type_text, wait_ready
+from tests.browser.test_live_heatmap import (
+    LIVE,
+    TEXT,
+    run_cell_below,
+    shown,
+    type_text,
+    wait_ready,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +36,12 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = [pytest.mark.matrix, pytest.mark.model]
+
+COMPOSED = f"""
+a, b = (ng.heatmap(model, {TEXT!r}, site=s, features=[3]) for s in ("neurons.24", "resid_post.9"))
+link = ng.link(a, b, "text", "token")
+ng.beside(a, b)
+"""
 
 MARIMO = f"""
 import marimo
@@ -44,7 +57,17 @@ def _():
     model = ng.load("smollm2")
     w = mo.ui.anywidget(ng.heatmap(model, {TEXT!r}, site="neurons.24", features=[659]))
     w
-    return mo, w
+    return mo, ng, w
+
+
+@app.cell
+def _(mo, ng):
+    small = ng.load()
+    a = ng.heatmap(small, {TEXT!r}, site="neurons.0", features=[3])
+    b = ng.heatmap(small, {TEXT!r}, site="resid_post.0", features=[3])
+    link = ng.link(a, b, "text", "token")
+    mo.ui.anywidget(ng.beside(a, b))
+    return
 
 
 @app.cell
@@ -67,6 +90,25 @@ def use(page: Page) -> None:
     root.locator('.ng-tok[data-i="1"]').click()
 
 
+def use_composed(page: Page) -> None:
+    """Type and click in one of two live views that stand beside each other; both follow."""
+    views = page.locator(".ng-beside .ng-heatmap")
+    labs.wait_until("both are drawn", lambda: views.count() == 2, timeout=60)
+    for i in (0, 1):
+        views.nth(i).locator(".ng-tok").first.wait_for()
+    type_text(views.nth(0), "A purple hat")
+    labs.wait_until(
+        "the other follows",
+        lambda: [shown(views.nth(i)) for i in (0, 1)] == ["A purple hat"] * 2,
+        timeout=20,
+    )
+    views.nth(1).locator('.ng-tok[data-i="1"]').click()
+    views.nth(0).locator('.ng-sel[data-i="1"]').wait_for()
+    boxes = [views.nth(i).bounding_box() for i in (0, 1)]
+    assert all(box and box["width"] > 200 and box["height"] > 80 for box in boxes)
+    assert not views.nth(0).locator(".ng-error").is_visible()
+
+
 def check_notebook(page: Page, server: labs.Lab, path: Path) -> None:
     labs.open_notebook(page, server, path)
     labs.run_all(page)
@@ -86,6 +128,12 @@ def check_notebook(page: Page, server: labs.Lab, path: Path) -> None:
     )
     root = page.locator(".ng-heatmap").first
     labs.wait_until("the last text", lambda: shown(root) == "Text 19")
+    run_cell_below(page, COMPOSED)
+    use_composed(page)
+    labs.wait_until(
+        "Python sees it", lambda: labs.kernel_json(page, "[a.token, b.token]") == [1, 1]
+    )
+    labs.screenshot(page, f"beside-{path.stem}")
 
 
 @pytest.fixture
@@ -160,7 +208,8 @@ def test_marimo(page: Page, tmp_path: Path) -> None:
             except OSError:
                 time.sleep(0.2)
         page.goto(url, timeout=60_000)
-        page.locator(".ng-heatmap .ng-tok").first.wait_for(timeout=90_000)
+        # marimo runs all cells first; the widgets answer when the last of them has run
+        page.locator(".ng-beside .ng-tok").first.wait_for(timeout=150_000)
         root = page.locator(".ng-heatmap").first
         type_text(root, "A purple hat")
         labs.wait_until("drawn", lambda: shown(root) == "A purple hat", timeout=20)
@@ -168,6 +217,9 @@ def test_marimo(page: Page, tmp_path: Path) -> None:
         # the other cell depends on the widget: it is run again with what was typed and clicked
         page.get_by_text("python sees: A purple hat | (0, 1)").wait_for(timeout=20_000)
         labs.screenshot(page, "marimo")
+        use_composed(page)
+        page.locator(".ng-beside").scroll_into_view_if_needed()
+        labs.screenshot(page, "beside-marimo")
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -203,19 +204,19 @@ def test_fallbacks_are_small_escaped_and_say_what_they_leave_out() -> None:
     data, _ = view._repr_mimebundle_()
     assert "1000 tokens" in data["text/plain"]
     assert "<script" not in data["text/html"]
-    assert "first 400 of 1000 tokens" in data["text/html"]
-    assert len(data["text/html"]) < 60_000
+    assert re.search(r"first \d+ of 1000 tokens", data["text/html"])
+    assert len(data["text/html"].encode()) <= 50_000
     assert "application/vnd.jupyter.widget-view+json" in data
 
 
 def test_linked_views_follow_each_other() -> None:
     a, b = TokenHeatmap(TOKENS, [1, 2, 3, 4]), TokenHeatmap(TOKENS, [4, 3, 2, 1])
-    links = link(a, b)
+    both = link(a, b, "selected")
     a.selected = (0, 1)
     assert b.selected == (0, 1)
     b.set_trait("selected", None)
     assert a.selected is None
-    links[0].unlink()
+    both.unlink()
     a.selected = (0, 0)
     assert b.selected is None
     with pytest.raises(InputError, match="no trait 'strength'"):

@@ -39,9 +39,10 @@ if TYPE_CHECKING:
     from neuroglass.sae.recipes import BatchTopK, JumpReLU, TopK, TowardsMonosemanticity
     from neuroglass.sae.report import Report
     from neuroglass.sae.training import Training, TrainingStopped, train_sae
-    from neuroglass.views.export import export_notebook
+    from neuroglass.views.beside import Beside, beside
+    from neuroglass.views.export import export_notebook, save_html
     from neuroglass.views.heatmap import TokenHeatmap
-    from neuroglass.views.link import link
+    from neuroglass.views.link import Link, link
     from neuroglass.views.live_heatmap import LiveTokenHeatmap, heatmap
     from neuroglass.views.logit_lens import LogitLens
 
@@ -52,6 +53,7 @@ _WHERE = {
     "Ablate": "model.edits",
     "Add": "model.edits",
     "BatchTopK": "sae.recipes",
+    "Beside": "views.beside",
     "Cancelled": "model.worker",
     "Clamp": "model.edits",
     "Directions": "model.basis",
@@ -92,14 +94,17 @@ _WHERE = {
     "TrainingStopped": "sae.training",
     "Transcoder": "sae.dictionary",
     "UnlistedArchitectureWarning": "model.load",
+    "beside": "views.beside",
     "export_notebook": "views.export",
     "harvest": "features.harvest",
     "heatmap": "views.live_heatmap",
     "keep_activations": "sae.activations",
+    "Link": "views.link",
     "link": "views.link",
     "load": "model.load",
     "merge_shards": "features.harvest",
     "open_store": "features.store",
+    "save_html": "views.export",
     "train_sae": "sae.training",
     "zoo_texts": "model.zoo",
 }
@@ -109,6 +114,7 @@ __all__ = [
     "Ablate",
     "Add",
     "BatchTopK",
+    "Beside",
     "Cancelled",
     "Clamp",
     "Directions",
@@ -122,6 +128,7 @@ __all__ = [
     "JumpReLU",
     "Keep",
     "Latents",
+    "Link",
     "LiveModel",
     "LiveTokenHeatmap",
     "Logit",
@@ -146,6 +153,7 @@ __all__ = [
     "TrainingStopped",
     "Transcoder",
     "UnlistedArchitectureWarning",
+    "beside",
     "export_notebook",
     "harvest",
     "heatmap",
@@ -156,6 +164,7 @@ __all__ = [
     "open_store",
     "read_feature",
     "read_features",
+    "save_html",
     "train_sae",
     "zoo_texts",
 ]

@@ -1,13 +1,13 @@
 /**
  * Packed arrays, the one binary format between kernel and browser (its other half is `views/codec.py`; both are
  * tested against the same golden files). In: `{dtype, shape, data, lo?, hi?}` with a buffer that may start at any
- * byte. Out: a typed array of our own, in C order; a code 255 of "q8" comes out as NaN.
+ * byte, or a base64 string from hosts that have no binary messages. Out: a typed array of our own, in C order; a code 255 of "q8" comes out as NaN.
  */
 
 export interface Packed {
   dtype: "f32" | "i32" | "u8" | "q8";
   shape: number[];
-  data: ArrayBuffer | ArrayBufferView;
+  data: ArrayBuffer | ArrayBufferView | string;
   lo?: number;
   hi?: number;
 }
@@ -16,10 +16,18 @@ const WIDTH = { f32: 4, i32: 4, u8: 1, q8: 1 } as const;
 const MISSING = 255;
 const LEVELS = 254;
 
+function fromBase64(text: string, what: string): Uint8Array {
+  try {
+    return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  } catch {
+    throw new Error(`${what}: data is a text that is not base64`);
+  }
+}
+
 function view(packed: Packed, what: string): { bytes: DataView; n: number } {
   const width: number | undefined = (WIDTH as Record<string, number>)[packed.dtype];
   if (width === undefined) throw new Error(`${what}: unknown dtype ${JSON.stringify(packed.dtype)}`);
-  const { data } = packed;
+  const data = typeof packed.data === "string" ? fromBase64(packed.data, what) : packed.data;
   const bytes = ArrayBuffer.isView(data)
     ? new DataView(data.buffer, data.byteOffset, data.byteLength)
     : data instanceof ArrayBuffer

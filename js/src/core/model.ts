@@ -14,6 +14,7 @@ export interface Model<T extends object> {
 
 /** What a host lets one view do with another; anywidget 0.11 and later. */
 export interface Host {
+  getModel(ref: string): Promise<Model<Record<string, unknown>>>;
   getWidget(ref: string): Promise<{ render: (into: { el: HTMLElement; signal?: AbortSignal }) => Promise<unknown> }>;
 }
 

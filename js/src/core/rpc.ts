@@ -1,14 +1,17 @@
 /**
  * Requests to the kernel. In: a request kind and its payload. Out: at most one call of `done` with the last reply.
  * Per kind one request is in flight and only the newest waits; ids are given when a request really leaves. A request
- * that is not acknowledged soon makes it "waiting" (where a notebook has no subshells, comms wait for the running cell);
- * one that is not acknowledged in time, or a comm that refuses it, makes it "dead": requests are then held (only hello
- * goes out) until any message from the kernel arrives, and the newest one is sent again.
+ * that is not acknowledged soon makes it "waiting" (where a notebook has no subshells, comms wait for the running cell).
+ * It stays that while a cell can be seen running; where none is, four seconds of silence make it "dead", and where nobody
+ * can tell, half a minute does, since long cells are commoner than lost kernels. A comm that refuses a message is dead at
+ * once. Requests are then held (only hello goes out) until any message from the kernel arrives, and the newest one is
+ * sent again.
  */
 import { type Kind, PROTOCOL, type Reply, asReply } from "./protocol.js";
 
 const ACK_SOON = 800; // ms
-const ACK_TIMEOUT = 4_000;
+const ACK_TIMEOUT = 4_000; // no cell is running
+const PATIENCE = 30_000; // nobody can tell
 const PROBE_INTERVAL = 10_000;
 
 interface Pending {
@@ -33,6 +36,8 @@ export interface RpcOptions {
   send: (message: object) => void; // may throw when the comm is gone
   changed: () => void; // something in flight, waiting or dead changed
   greeted: (reply: Reply) => void; // the answer to a hello
+  busy?: () => boolean | null; // a cell is running; null: can't be seen
+  fellSilent?: () => void; // it became dead
 }
 
 export class Rpc {
@@ -93,7 +98,7 @@ export class Rpc {
     const time = performance.now();
     const hello = this.#slot("hello");
     if (!now && time - this.#probedAt < PROBE_INTERVAL) return;
-    if (hello.flight && !hello.flight.acknowledged) return;
+    if (hello.flight && !hello.flight.acknowledged && !(now && this.dead)) return;
     this.#probedAt = time;
     hello.flight = null;
     this.request("hello", { version: this.#options.version }, this.#options.greeted);
@@ -153,10 +158,18 @@ export class Rpc {
     clearTimeout(slot.timer);
     clearTimeout(slot.late);
     slot.late = setTimeout(this.#options.changed, ACK_SOON);
-    slot.timer = setTimeout(() => {
-      this.#lost();
-    }, ACK_TIMEOUT);
+    this.#watch(slot, next);
     this.#post({ kind: next.kind, ...next.payload }, next.id);
+  }
+
+  /** Gives the request up when silence is no longer explained by a running cell. */
+  #watch(slot: Slot, request: Pending, justBusy = false): void {
+    slot.timer = setTimeout(() => {
+      const busy = this.#options.busy?.();
+      const patient = busy === true || justBusy || (busy === null && performance.now() - request.sentAt < PATIENCE);
+      if (patient) this.#watch(slot, request, busy === true);
+      else this.#lost();
+    }, ACK_TIMEOUT);
   }
 
   #post(message: object, id: number): void {
@@ -169,6 +182,7 @@ export class Rpc {
 
   /** Nobody answers: what was not acknowledged waits again, unless something newer does. */
   #lost(): void {
+    const before = this.dead;
     this.dead = true;
     for (const slot of this.#slots.values()) {
       clearTimeout(slot.timer);
@@ -178,6 +192,7 @@ export class Rpc {
       slot.flight = null;
       if (flight.kind !== "hello") slot.waiting ??= flight;
     }
+    if (!before) this.#options.fellSilent?.();
     this.#options.changed();
   }
 }

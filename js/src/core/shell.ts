@@ -5,9 +5,11 @@
  * kept through errors and a silent kernel. A frame is drawn when somebody else made it, or when it is not older than
  * what is shown.
  */
+import { cellRuns } from "./busy.js";
 import { Chrome } from "./chrome.js";
 import { type Theme, paletteCss } from "./colour.js";
 import { describe, h, setText, uuid } from "./dom.js";
+import { Links } from "./links.js";
 import { listen } from "./model.js";
 import type { Mounting } from "./mount.js";
 import type { ErrorInfo, Kind, Reply } from "./protocol.js";
@@ -46,13 +48,14 @@ export class Shell<T extends BaseTraits> {
   readonly tip = new Tooltip();
   readonly signal: AbortSignal;
   readonly #chrome: Chrome;
+  readonly #links: Links<T>;
   readonly #spoken = h("div", { class: "ng-offscreen", "aria-live": "polite" });
   readonly #state: RunState = createRunState();
   #part: Part | null = null;
   #stopTimer: ReturnType<typeof setTimeout> | undefined;
   #frameTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor({ model, signal }: Mounting<T>, kind: string, label: string) {
+  constructor({ model, signal, host }: Mounting<T>, kind: string, label: string) {
     this.signal = signal;
     this.synced = new Synced(model, signal);
     this.rpc = new Rpc({
@@ -60,6 +63,8 @@ export class Shell<T extends BaseTraits> {
       version: __NG_VERSION__,
       send: (message) => model.send(message),
       changed: () => this.#showStatus(),
+      busy: () => cellRuns(this.root),
+      fellSilent: () => this.#links.pass(),
       greeted: ({ version }) => {
         if (typeof version === "string") this.#state.kernelVersion = version;
       },
@@ -69,6 +74,12 @@ export class Shell<T extends BaseTraits> {
       retry: () => this.rpc.probe(true),
       code: () => this.synced.get("code"),
     });
+    const offline = (): boolean => model.get("_offline") === true;
+    // static views ask too whether a kernel is there, before they pass anything on themselves
+    const ask = (): void => {
+      if (!offline()) this.rpc.probe();
+    };
+    this.#links = new Links(this.synced, host, () => offline() || this.rpc.dead, ask, signal);
     this.root = h("div", { class: `ng ng-${kind}`, role: "region", "aria-label": label });
   }
 

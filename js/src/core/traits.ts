@@ -3,6 +3,7 @@
  * own traits in its `synced.ts`; what concerns a mounted view alone is never in here.
  */
 import { type Model, listen } from "./model.js";
+import type { WireLink } from "./links.js";
 import type { ErrorInfo } from "./protocol.js";
 import type { ThemeWish } from "./theme.js";
 
@@ -13,6 +14,8 @@ export interface BaseTraits {
   theme: ThemeWish;
   error: ErrorInfo | null;
   code: string;
+  _links?: WireLink[]; // what ng.link linked; see links.ts
+  _offline?: boolean; // an exported page: there is no kernel
 }
 
 export class Synced<T extends BaseTraits> {

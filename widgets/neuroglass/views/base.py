@@ -2,14 +2,16 @@
 
 A view is a Python class with traits (selections, settings and the frame to draw) and a bundle of
 the same name in ``static``. Messages come in on whichever thread the kernel likes; every trait
-write and every message of a view takes the view's lock, so two threads never interleave in it.
+write and every message takes one lock, so two threads never interleave in a view. All views share
+the lock: a link sets a trait of one view while it holds another, and with a lock each, two threads
+that come from opposite ends would wait for each other for ever.
 """
 
 from __future__ import annotations
 
 import base64
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +26,7 @@ from neuroglass.views import protocol
 from neuroglass.views.protocol import Request, reply
 
 VERSION = version("neuroglass")
+FALLBACK = 50_000  # bytes that the picture without scripts may have
 STATIC = Path(__file__).parent.parent / "static"
 
 
@@ -53,7 +56,10 @@ class View(anywidget.AnyWidget):
         TypeError: an unknown keyword, naming the nearest valid one.
     """
 
+    _lock = threading.RLock()
     _version = t.Unicode(VERSION).tag(sync=True)
+    # what ng.link linked, for pages without a kernel: [{name, refs of the other views}]
+    _links: t.List[Any] = t.List().tag(sync=True)
     live = t.Bool(False, read_only=True).tag(sync=True)
     title = t.Unicode("").tag(sync=True)
     theme = t.Enum(["auto", "light", "dark"], default_value="auto").tag(sync=True)
@@ -64,7 +70,6 @@ class View(anywidget.AnyWidget):
     _handlers: ClassVar[dict[str, str]] = {"hello": "_on_hello", "cancel": "_on_cancel"}
 
     def __init__(self, **traits: Any) -> None:
-        self._lock = threading.RLock()
         self._jobs: dict[tuple[str, int], Job[Any]] = {}
         for name in traits:
             if name not in self.trait_names() or name.startswith("_"):
@@ -86,8 +91,11 @@ class View(anywidget.AnyWidget):
             super()._handle_msg(msg)
 
     def notify_change(self, change: Any) -> None:
-        """Send a changed trait to the browser, under the view's lock."""
-        with self._lock:
+        """Send a changed trait to the browser, in one message with those that follow from it.
+
+        Two messages for one click would let the browser answer the first before it has the second.
+        """
+        with self._writing():
             super().notify_change(change)
 
     @contextmanager
@@ -203,13 +211,15 @@ class View(anywidget.AnyWidget):
                 view.set_trait(name, _from_json(state[name]))
         return view
 
+    def hosted(self) -> Sequence[View]:
+        """The views that this one has in it; it names them in its state as ``ref(view)``."""
+        return ()
+
     def to_html(self, path: str | Path) -> Path:
         """Write one self-contained HTML file that draws this view offline; returns its path."""
-        from neuroglass.views.export import view_page
+        from neuroglass.views.export import save_html
 
-        target = Path(path)
-        target.write_text(view_page(self), encoding="utf-8")
-        return target
+        return save_html(path, self)
 
     def fallback_html(self) -> str:
         """A small picture without scripts, for pages that show no widgets."""
@@ -219,9 +229,15 @@ class View(anywidget.AnyWidget):
         made = super()._repr_mimebundle_(**kwargs)
         data, metadata = made if made is not None else ({}, {})
         data["text/plain"] = repr(self)
-        if html := self.fallback_html():
+        html = self.fallback_html()
+        if html and len(html.encode()) <= FALLBACK:
             data["text/html"] = html
         return data, metadata
+
+
+def ref(view: View) -> str:
+    """How a view is named in the state of another one."""
+    return f"anywidget:{view.model_id}"
 
 
 def _to_json(value: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +19,14 @@ from neuroglass.model.errors import InputError, MissingExtraError
 if TYPE_CHECKING:
     from neuroglass.views.base import View
 
+_REF = "anywidget:"
 _PLOTLY = "application/vnd.plotly.v1+json"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _STATE = "application/vnd.jupyter.widget-state+json"
 
 # mounts every <div data-ng-widget="id">: state and modules are in JSON script elements, buffers in
-# base64 at their paths; each module is imported once, from a blob, so that file:// works
+# base64 at their paths; each module is imported once, from a blob, so that file:// works. The host
+# gives a view what anywidget's does: the widgets that its state names, by "anywidget:id"
 _MOUNT = """
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const { models, modules } = read("ng-page");
@@ -61,15 +63,37 @@ const load = (key) => {
   }
   return loaded.get(key);
 };
-for (const el of document.querySelectorAll("[data-ng-widget]")) {
-  const { state, buffers, module } = models[el.dataset.ngWidget];
+const { signal } = new AbortController();
+const open = async (key) => {
+  if (!models[key]) throw new Error(`There is no widget ${key} in this page.`);
+  const { state, buffers, module } = models[key];
   for (const { path, data } of buffers) put(state, path, bytes(data));
   const made = (await load(module)).default;
   const widget = typeof made === "function" ? await made() : made;
   const model = new Model(state);
-  const { signal } = new AbortController();
-  await widget.initialize?.({ model, signal });
-  await widget.render?.({ model, el, signal });
+  const exports = await widget.initialize?.({ model, signal });
+  return { model, widget, exports };
+};
+const opened = new Map();
+const find = (ref) => {
+  const key = ref.replace(/^anywidget:/, "");
+  if (!opened.has(key)) opened.set(key, open(key));
+  return opened.get(key);
+};
+const host = {
+  getModel: async (ref) => (await find(ref)).model,
+  getWidget: async (ref) => {
+    const { model, widget, exports } = await find(ref);
+    const render = async (into) => { await widget.render?.({ model, signal, host, ...into }); };
+    return { exports, render };
+  },
+};
+for (const el of document.querySelectorAll("[data-ng-widget]")) {
+  try {
+    await (await host.getWidget(el.dataset.ngWidget)).render({ el });
+  } catch (error) {
+    el.textContent = `This widget could not be drawn: ${error.message}`;
+  }
 }
 """
 
@@ -79,6 +103,10 @@ body { margin: 0 auto; max-width: 1000px; padding: 24px 16px;
   font: 15px/1.6 system-ui, sans-serif; background: #fff; color: #1b1b1b; }
 pre { overflow: auto; white-space: pre-wrap; font: 13px/1.5 ui-monospace, monospace; margin: 0; }
 .cell { margin: 14px 0; }
+.row { display: flex; flex-wrap: wrap; gap: 8px; align-items: flex-start; }
+.row > * { flex: 1 1 min(100%, 24em); min-width: 0; }
+.column > * { margin: 0 0 8px; }
+.tab-title { font-weight: 600; margin: 8px 0 4px; }
 .code { background: #f4f5f7; border: 1px solid #dfe2e6; border-radius: 4px; padding: 8px 12px; }
 .out { padding: 6px 0 0 2px; overflow: auto; }
 .err { color: #a40000; }
@@ -118,18 +146,31 @@ class Page:
         """Take a widget's state; returns the element that it mounts on."""
         own = {k: v for k, v in state.items() if k not in {"_esm", "_css", "layout"}}
         if self.kernel == _NO_KERNEL:
-            own["live"] = False
+            own |= {"live": False, "_offline": True}
         module = str(state.get("_anywidget_id", key))
         self.modules[module] = state["_esm"]
         self.styles[module] = state.get("_css", "")
         self.models[key] = {"state": own, "buffers": buffers, "module": module}
-        return f'<div data-ng-widget="{html.escape(key)}"></div>'
+        return _element(key)
 
     def add_view(self, view: View, **changes: Any) -> str:
-        """Take a view, with some of its state changed; returns the element that it mounts on."""
+        """Take a view and those in it, with some of their state changed; as ``add``."""
+        return _element(self._take(view, changes))
+
+    def _take(self, view: View, changes: Mapping[str, Any]) -> str:
+        key: str = view.model_id
+        if changes:  # it may be on the page in several states
+            key = f"{key}-{len(self.models)}"
+        elif key in self.models:
+            return key
         buffers: list[dict[str, Any]] = []
         state = _without_buffers(view.get_state() | changes, [], buffers)
-        return self.add(f"{view.model_id}-{len(self.models)}", state, buffers)
+        self.add(key, state, buffers)
+        taken = {_REF + v.model_id: self._take(v, changes) for v in view.hosted()}
+        names = {name: _REF + made for name, made in taken.items()}
+        for one in (key, *taken.values()):
+            self.models[one]["state"] = _renamed(self.models[one]["state"], names)
+        return key
 
     def render(self, title: str, body: str) -> str:
         """The whole page."""
@@ -148,10 +189,48 @@ class Page:
 
 
 def view_page(*views: View, title: str = "neuroglass") -> str:
-    """The HTML of a page with these views, one below the other."""
+    """The HTML of a page with these views, beside each other where there is room."""
     page = Page()
-    body = "".join(f'<div class="cell">{page.add_view(view)}</div>' for view in views)
-    return page.render(title, body)
+    body = "".join(page.add_view(view) for view in views)
+    return page.render(title, f'<div class="row">{body}</div>')
+
+
+def save_html(path: str | Path, *views: View, title: str = "neuroglass") -> Path:
+    """Write views as one self-contained HTML file; those that are linked stay linked in it.
+
+    Args:
+        path: the file to write.
+        *views: they stand beside each other where there is room.
+        title: of the page.
+
+    Returns:
+        The path written.
+
+    Raises:
+        InputError: there are no views.
+    """
+    if not views:
+        raise InputError("There is no view to write.", "ng.save_html(path, view, …)")
+    target = Path(path)
+    target.write_text(view_page(*views, title=title), encoding="utf-8")
+    return target
+
+
+def _element(key: str) -> str:
+    return f'<div data-ng-widget="{html.escape(key)}"></div>'
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    """Plain data with the references in it renamed."""
+    if not names:
+        return value
+    if isinstance(value, str):
+        return names.get(value, value)
+    if isinstance(value, Mapping):
+        return {k: _renamed(v, names) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_renamed(v, names) for v in value]
+    return value
 
 
 def _without_buffers(value: Any, path: list[Any], found: list[dict[str, Any]]) -> Any:
@@ -243,15 +322,39 @@ def _figure(figure: Mapping[str, Any], page: Page) -> str:
 
 
 def _widget(key: str, states: Mapping[str, Any], page: Page) -> str:
-    """A saved widget's element; of a box, its children's; empty for what has no module."""
+    """A saved widget's element; of a box, its children's; empty for what can't be drawn."""
     saved = states.get(key)
     if not saved:
         return ""
-    if "_esm" in saved["state"]:
-        buffers = [{"path": b["path"], "data": b["data"]} for b in saved.get("buffers", [])]
-        return page.add(key, saved["state"], buffers)
-    children = saved["state"].get("children", [])
-    return "".join(_widget(c.removeprefix("IPY_MODEL_"), states, page) for c in children)
+    state = saved["state"]
+    if "_esm" in state:
+        if key not in page.models:
+            buffers = [{"path": b["path"], "data": b["data"]} for b in saved.get("buffers", [])]
+            page.add(key, state, buffers)
+            for name in state.get("views", []):  # those that it hosts
+                _widget(name.removeprefix(_REF), states, page)
+        return _element(key)
+    if "outputs" in state:  # of `interact`
+        return "".join(_output(o, states, page) for o in state["outputs"])
+    names = state.get("children", [])
+    children = [_widget(c.removeprefix("IPY_MODEL_"), states, page) for c in names]
+    return _box(state, children)
+
+
+def _box(state: Mapping[str, Any], children: Sequence[str]) -> str:
+    """An ipywidgets box as plain layout; all tabs are open, each under its title.
+
+    What has no picture (a slider, say, which would need a kernel to do anything) is left out.
+    """
+    kind = state.get("_model_name", "")
+    titles = state.get("titles") or []
+    parts = []
+    for i, child in enumerate(children):
+        title = html.escape(titles[i]) if i < len(titles) else ""
+        head = f'<div class="tab-title">{title}</div>' if title else ""
+        parts += [f"<div>{head}{child}</div>"] if child else []
+    layout = "row" if kind in {"HBoxModel", "BoxModel"} else "column"
+    return f'<div class="{layout}">{"".join(parts)}</div>' if parts else ""
 
 
 def _code_style() -> str:

@@ -6,7 +6,6 @@ This is the static view: tokens and numbers from anywhere, no model and no torch
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -15,12 +14,12 @@ import traitlets as t
 
 from neuroglass.model.errors import InputError
 from neuroglass.model.tokens import display_all
+from neuroglass.views import fallback
 from neuroglass.views import frame as frames
 from neuroglass.views.base import View, bundle
 from neuroglass.views.codec import unpack
 from neuroglass.views.frame import Floats
 
-_FALLBACK_TOKENS = 400  # tokens drawn in the scriptless fallback
 _SIGNED = {"auto": None, "positive": False, "signed": True}
 
 
@@ -134,32 +133,15 @@ class TokenHeatmap(View):
         return f"{type(self).__name__}({tokens} tokens; {len(rows)} rows: {labels})"
 
     def fallback_html(self) -> str:
-        """The first row as inline-styled HTML; says what it leaves out."""
-        rows = self.frame.get("rows", [])
-        if not rows:
-            return ""
-        first = rows[0]
-        pieces = self.frame["seqs"][first["seq"]]["pieces"]
-        values = unpack(first["values"])
-        peak = first["domain"][1] or 1.0
-        spans = []
-        for piece, value in zip(pieces[:_FALLBACK_TOKENS], values, strict=False):
-            share = 0.0 if np.isnan(value) else min(1.0, abs(float(value)) / peak)
-            colour = "#e08214" if value >= 0 else "#4393c3"
-            spans.append(
-                f'<span style="background:{colour}{round(share * 153):02x}" '
-                f'title="{float(value):.4g}">{html.escape(piece)}</span>'
-            )
-        left_out = []
-        if len(pieces) > _FALLBACK_TOKENS:
-            left_out.append(f"first {_FALLBACK_TOKENS} of {len(pieces)} tokens")
-        if len(rows) > 1:
-            left_out.append(f"first of {len(rows)} rows")
-        notice = f"<br><small>{'; '.join(left_out)}</small>" if left_out else ""
-        label = html.escape(first["label"])
-        return (
-            f'<div style="font-family:monospace;white-space:pre-wrap"><small>{label}</small><br>'
-            f"{''.join(spans)}{notice}</div>"
+        """The rows as an image, as many as there is room for; says what it leaves out."""
+        seqs = self.frame.get("seqs", [])
+        return fallback.picture(
+            [
+                fallback.Row(
+                    r["label"], seqs[r["seq"]]["pieces"], unpack(r["values"]), r["domain"][1]
+                )
+                for r in self.frame.get("rows", [])
+            ]
         )
 
 

@@ -86,6 +86,8 @@ class LiveView(View):
         self._drawing = 0  # the thread that sets the traits of a finished run, 0: none
         self._pending: tuple[Job[Any], Callable[[], None]] | None = None
         self._picture: Picture | None = None
+        self._asked = 0  # counts what was asked for
+        self._assigned = 0  # the newest of it that came from Python or a link
         self._check(settings)
         picture = model.work(
             lambda job: self._steps(job, settings, ("", 0)), priority=Priority.INTERACTIVE
@@ -171,12 +173,14 @@ class LiveView(View):
 
     def _start(self, settings: Any) -> None:
         """Run from Python, without waiting."""
+        with self._lock:
+            number = self._assigned = self._next()
         job = self._submit(settings, ("", 0), "python")
-        self._pending = job, self._when_done(job, self._finish_own)
+        self._pending = job, self._when_done(job, lambda ended: self._finish_own(ended, number))
 
-    def _finish_own(self, job: Job[Any]) -> None:
+    def _finish_own(self, job: Job[Any], number: int) -> None:
         try:
-            self._draw(job.result(0))
+            self._draw_newest(job.result(0), number)
         except Cancelled:
             pass  # a newer assignment took its place, and draws
         except Exception as error:
@@ -208,8 +212,24 @@ class LiveView(View):
         except InputError as error:
             self._show_error(error)
             raise
+        number = self._next()
         job = self._submit(settings, (request.view, request.id), request.view)
-        self._pending = job, self._answer_with(request, job, self._draw)
+        draw = self._answer_with(request, job, lambda made: self._draw_newest(made, number))
+        self._pending = job, draw
+
+    def _next(self) -> int:
+        with self._lock:
+            self._asked += 1
+            return self._asked
+
+    def _draw_newest(self, picture: Any, number: int) -> Mapping[str, Any]:
+        """Draw, unless Python or a link has assigned something newer meanwhile.
+
+        An older text set back would go over a link to another view, which would set it back here.
+        """
+        if number < self._assigned:
+            raise Cancelled(superseded=True)
+        return self._draw(picture)
 
     def _fail(self, request: Request, error: BaseException) -> None:
         if request.kind == "run" and not isinstance(error, Cancelled):
