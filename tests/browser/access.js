@@ -185,8 +185,12 @@ window.access = (() => {
     return wrong;
   };
 
-  /** Everything that a person can read in a view, as one text. */
-  const readable = (root) => textNodes(root).filter(({ parentElement }) => !parentElement.closest("[role=tooltip], .ng-status")).map(({ data }) => data.trim()).join("\n");
+  /** What a person can read in a view, as one text; not what comes and goes: notes, the status, blocks of a long strip. */
+  const readable = (root) =>
+    textNodes(root)
+      .filter(({ parentElement }) => !parentElement.closest("[role=tooltip], .ng-status, .ng-block:not(:only-child)"))
+      .map(({ data }) => data.trim())
+      .join("\n");
 
   return { contrast, structure, stops, focusRing, overflow, readable, seen, contrastOf };
 })();
