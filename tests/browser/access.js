@@ -160,6 +160,8 @@ window.access = (() => {
       if (told.has(block)) continue;
       if (cut) {
         // one line with an ellipsis, or a clamp of lines
+        // a note shortens a token that stands whole in the strip
+        if (block.closest("[role=tooltip]")) continue;
         const hidden = block.scrollWidth > block.clientWidth + 1 || block.scrollHeight > block.clientHeight + 2;
         if (hidden && (strict || !block.closest("[title]")) && !scrolls(block)) {
           told.add(block);
