@@ -160,6 +160,8 @@ window.access = (() => {
       if (told.has(block)) continue;
       if (cut) {
         // one line with an ellipsis, or a clamp of lines
+        // a note shortens a token that stands whole in the strip
+        if (block.closest("[role=tooltip]")) continue;
         const hidden = block.scrollWidth > block.clientWidth + 1 || block.scrollHeight > block.clientHeight + 2;
         if (hidden && (strict || !block.closest("[title]")) && !scrolls(block)) {
           told.add(block);
@@ -185,8 +187,12 @@ window.access = (() => {
     return wrong;
   };
 
-  /** Everything that a person can read in a view, as one text. */
-  const readable = (root) => textNodes(root).filter(({ parentElement }) => !parentElement.closest("[role=tooltip], .ng-status")).map(({ data }) => data.trim()).join("\n");
+  /** What a person can read in a view, as one text; not what comes and goes: notes, the status, blocks of a long strip. */
+  const readable = (root) =>
+    textNodes(root)
+      .filter(({ parentElement }) => !parentElement.closest("[role=tooltip], .ng-status, .ng-block:not(:only-child)"))
+      .map(({ data }) => data.trim())
+      .join("\n");
 
   return { contrast, structure, stops, focusRing, overflow, readable, seen, contrastOf };
 })();

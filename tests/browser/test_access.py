@@ -102,7 +102,8 @@ def test_axe_finds_nothing(page: Page) -> None:
 def test_the_tab_key_goes_everywhere_and_is_seen(page: Page, states: list[State]) -> None:
     wrong: dict[str, list[str]] = {}
     for state in states:
-        for theme in galleries.THEMES:
+        # a view's own states have the controls of the others: once is enough
+        for theme in galleries.THEMES[: 1 if state.kind == "another" else 2]:
             root = galleries.pair(page, state).locator(f".{theme} .ng")
             found = _walk(page, root.element_handle())
             if found:
@@ -170,9 +171,9 @@ def _use_keys(page: Page, root: Locator, area: Locator) -> None:
         page.keyboard.press("Enter")
         assert root.locator("[aria-selected=true]").count() == 1
         page.keyboard.press("Escape")
+        assert root.locator(".ng-tip").is_hidden()
     after = page.evaluate("() => document.querySelectorAll('[aria-selected=true]').length")
     assert after == before
-    assert root.locator(".ng-tip").is_hidden()
 
 
 def _active(page: Page) -> dict[str, Any]:
