@@ -8,8 +8,8 @@ quality). The floor runs the same batches through the same model up to the same 
 them; the harvest does that and keeps everything it keeps, tables written. `PEER` is the Python of
 an environment with ``sae-dashboard`` (0.8.0, pyarrow<22); it is timed on 4,096 tokens, against the
 same floor made with plain torch in its own process. ``--memory`` measures the peak resident size of
-a process that harvests once and ten times the tokens, in 2 and in 20 shards of the same size (a
-harvest of less than a shard needs less).
+a process that harvests once and ten times the tokens, in shards of ``--shard`` tokens: a harvest of
+less than a shard needs less, so the two compare only from about two shards on.
 """
 
 from __future__ import annotations
@@ -149,6 +149,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--peer")
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--shard", type=int, default=1 << 18)
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.memory:
@@ -157,7 +158,7 @@ def main() -> None:
         for times_ in (1, 10):
             command = [sys.executable, "-c", MEMORY, name, str(tokens * times_), str(n), site]
             done = subprocess.run(
-                [*command, given.corpus, str(tokens // 2)],
+                [*command, given.corpus, str(given.shard)],
                 capture_output=True,
                 text=True,
                 check=True,
