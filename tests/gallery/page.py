@@ -20,11 +20,12 @@ from playwright.sync_api import Page as BrowserPage
 import neuroglass as ng
 from neuroglass.views.base import View
 from neuroglass.views.export import Page
-from tests.gallery import heatmap, logit_lens
+from tests.gallery import beside, heatmap, logit_lens
 from tests.gallery.state import State
 
 OUT = Path(__file__).parents[2] / "build" / "gallery"
 THEMES = ("light", "dark")
+OUTER = "[data-ng-widget] > .ng"  # a view that others may stand in
 WIDTH, HEIGHT = 1800, 1000  # of the window: two views of a cell's usual width side by side
 
 _REFUSED = {
@@ -76,7 +77,12 @@ body { max-width: none; padding: 16px; background: #fff; color: #1b1b1b; }
 
 def every_state(model: ng.LiveModel) -> list[State]:
     """All there is to see; a view's file joins here."""
-    return [*heatmap.live_states(model), *heatmap.static_states(model), *logit_lens.states(model)]
+    return [
+        *heatmap.live_states(model),
+        *heatmap.static_states(model),
+        *logit_lens.states(model),
+        *beside.states(model),
+    ]
 
 
 def build(states: Sequence[State]) -> str:
@@ -151,11 +157,11 @@ def pair(page: BrowserPage, state: State) -> Locator:
 def prepare(page: BrowserPage, state: State) -> Locator:
     """The same, once it is what it should be."""
     both = pair(page, state)
-    for root in both.locator(".ng").all():
+    for root in both.locator(OUTER).all():
         if state.act:
             root.evaluate(state.act)
     for theme in THEMES:
-        both.locator(f'.{theme} .ng[data-status="{state.status}"]').wait_for()
+        both.locator(f'.{theme} {OUTER}[data-status="{state.status}"]').wait_for()
     return both
 
 

@@ -35,9 +35,12 @@ export class BesideView {
       signal,
     );
     listen(model, "change:theme", signal, look);
-    listen(model, "change:views", signal, () => {
-      this.#draw();
-    });
+    for (const name of ["change:views", "change:error"]) {
+      listen(model, name, signal, () => {
+        this.#draw();
+      });
+    }
+    this.root.dataset.status = "static"; // its views speak for themselves
     this.#draw();
   }
 
@@ -51,7 +54,12 @@ export class BesideView {
     const old = this.#slots;
     this.#slots = model.get("views").map((ref) => old.find((slot) => slot.ref === ref) ?? this.#open(ref));
     for (const slot of old) if (!this.#slots.includes(slot)) slot.life.abort();
-    this.root.replaceChildren(...this.#slots.map(({ el }) => el));
+    const error = model.get("error");
+    this.root.replaceChildren(
+      ...(error ? [failed(error.type, error.message)] : []),
+      ...this.#slots.map(({ el }) => el),
+      ...(this.#slots.length || error ? [] : [h("p", { class: "ng-empty" }, "No views to show yet.")]),
+    );
   }
 
   #open(ref: string): Slot {
