@@ -37,7 +37,7 @@ _REFUSED = {
 KERNEL = (
     """(model, message) => {
   const { kernel, answers } = model.state.gallery;
-  if (kernel === "gone") return;
+  if (kernel === "gone") throw new Error("Comm is closed");
   const tell = (body, after = 10) => setTimeout(() => {
     const content = { v: 1, view: message.view, id: message.id, ...body };
     for (const call of model.heard.get("msg:custom") ?? []) call(content, []);

@@ -20,7 +20,7 @@ Kind = Literal[
     "normal", "empty", "error", "long", "right to left", "narrow", "kernel gone", "another"
 ]
 # ready: answers; running: acknowledges and never ends; waiting: acknowledges late; failing: answers
-# a run with an error; gone: says nothing
+# a run with an error; gone: refuses what it is sent
 Kernel = Literal["ready", "running", "waiting", "failing", "gone"]
 
 
