@@ -88,6 +88,42 @@ class Settings:
             raise InputError("stop has an empty string or something else in it.", "Give texts.")
 
 
+def fits(model: LiveModel, rows: Sequence[Sequence[int]], new: int) -> None:
+    """Refuse prompts that leave no room for `new` tokens.
+
+    Raises:
+        InputError: says how many there is room for.
+    """
+    longest = max(map(len, rows))
+    if longest + new > model.context:
+        raise InputError(
+            f"{longest} tokens of prompt and {new} new ones do not fit: "
+            f"{model.name} reads at most {model.context}.",
+            f"Ask for at most {model.context - longest} new tokens."
+            if longest < model.context
+            else "Shorten the prompt.",
+        )
+
+
+def settings_of(
+    max_new_tokens: int,
+    temperature: float,
+    top_p: float,
+    seed: int | None,
+    stop: str | Sequence[str],
+) -> Settings:
+    """Checked settings; `stop` is a text or a list of texts.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+    if isinstance(stop, str):
+        stop = (stop,)
+    if not isinstance(stop, Sequence):
+        raise InputError(f"stop is {stop!r}.", "Give a text or a list of texts.")
+    return Settings(max_new_tokens, temperature, top_p, seed, tuple(stop))
+
+
 def whole_number(what: str, value: object, least: int) -> None:
     """Refuse what is not a whole number from `least` on.
 

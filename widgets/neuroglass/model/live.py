@@ -25,7 +25,7 @@ from neuroglass.model.basis import Feature, Head, NeuronBasis, feature_of
 from neuroglass.model.edits import Edit, Scale, bind
 from neuroglass.model.errors import InputError
 from neuroglass.model.families import Family, family_of, verify
-from neuroglass.model.generate import Generation, Settings, whole_number
+from neuroglass.model.generate import Generation, fits, settings_of, whole_number
 from neuroglass.model.gradients import Gradients, Objective, differentiate, frozen
 from neuroglass.model.hooks import Hooks
 from neuroglass.model.norms import Norm, measure
@@ -372,25 +372,12 @@ class LiveModel(Anatomy):
             InputError: as in ``run``; a setting out of range; the tokens would not fit into the
                 context.
         """
-        if isinstance(stop, str):
-            stop = (stop,)
-        if not isinstance(stop, Sequence):
-            raise InputError(f"stop is {stop!r}.", "Give a text or a list of texts.")
-        stops = tuple(stop)
-        settings = Settings(max_new_tokens, temperature, top_p, seed, stops)
+        settings = settings_of(max_new_tokens, temperature, top_p, seed, stop)
         whole_number("n", n, 1)
         rows = [r for r in self.prompts.rows(prompt, prepend_bos=prepend_bos) for _ in range(n)]
-        if stops:
+        if settings.stop:
             self.prompts.need_tokenizer()
-        longest = max(map(len, rows))
-        if longest + max_new_tokens > self.context:
-            raise InputError(
-                f"{longest} tokens of prompt and {max_new_tokens} new ones do not fit: "
-                f"{self.name} reads at most {self.context}.",
-                f"Ask for at most {self.context - longest} new tokens."
-                if longest < self.context
-                else "Shorten the prompt.",
-            )
+        fits(self, rows, max_new_tokens)
         return Generation(
             self,
             rows,

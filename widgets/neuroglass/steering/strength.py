@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import torch
 
@@ -130,8 +130,8 @@ def calibrate(
     Args:
         model: the live model.
         features: latents, neurons, directions.
-        texts: texts or rows of ids, each run alone.
-        progress: called with (texts done, texts) on the model's thread.
+        texts: texts of any length, cut into windows of the model's context, or rows of ids.
+        progress: called with (windows done, windows) on the model's thread.
 
     Raises:
         InputError: no feature or no text; a feature of another model; a text that can't be run.
@@ -150,7 +150,7 @@ def calibration(
     job: Job[Any],
     progress: Callable[[int, int], None] | None = None,
 ) -> Generator[None, None, Calibration]:
-    """``calibrate`` as steps of a job on the model's thread: one text each."""
+    """``calibrate`` as steps of a job on the model's thread: one window each."""
     if not features or not len(texts) or isinstance(texts, str):
         raise InputError("There is nothing to calibrate.", "Give features, and a list of texts.")
     for feature in features:
@@ -165,8 +165,9 @@ def calibration(
     sizes: dict[int, list[torch.Tensor]] = {key: [] for key in groups}
     factors: dict[int, list[torch.Tensor]] = {key: [] for key in groups}
     tokens = 0
-    for done, text in enumerate(texts):
-        run = yield from model.steps(_one(text), list(sites), job, logits=False)
+    windows = [w for text in texts for w in _windows(model, text)]
+    for done, window in enumerate(windows):
+        run = yield from model.steps([window], list(sites), job, logits=False)
         keep = run.mask & ~run.masks["special"] & ~run.masks["massive"]
         tokens += int(keep.sum())
         for key, group in groups.items():
@@ -177,7 +178,7 @@ def calibration(
             factors[key].append(basis.scale(x).float().cpu())
             sizes[key].append(_vectors(run, basis.write_site)[keep].float().norm(dim=-1).cpu())
         if progress is not None:
-            progress(done + 1, len(texts))
+            progress(done + 1, len(windows))
     if not tokens:
         raise InputError("The texts have no ordinary token to measure.", "Give longer texts.")
     source = f"{len(texts)} text{'s' * (len(texts) > 1)}, {tokens:,} tokens"
@@ -197,8 +198,10 @@ def calibration(
     return Calibration(found, tokens, len(texts))
 
 
-def _one(text: object) -> Any:
-    return text if isinstance(text, str) else [list(cast("Sequence[int]", text))]
+def _windows(model: LiveModel, text: str | Sequence[int]) -> list[list[int]]:
+    if isinstance(text, str):
+        return model.prompts.windows(text, model.context)
+    return [list(text)]
 
 
 def _vectors(run: Run, site: Site) -> torch.Tensor:
