@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,9 +16,6 @@ from neuroglass.model.basis import Basis, Feature
 from neuroglass.model.edits import BoundEdit
 from neuroglass.model.positions import At
 from neuroglass.model.sites import PER_HEAD, Site
-
-if TYPE_CHECKING:
-    from neuroglass.model.live import LiveModel
 
 
 def _flat(site: Site, x: torch.Tensor) -> torch.Tensor:
@@ -193,6 +189,6 @@ def perplexity(logprobs: torch.Tensor) -> float:
     return float((-kept.mean()).exp()) if len(kept) else math.nan
 
 
-def norm_at(model: LiveModel, site: Site, x: torch.Tensor, mask: torch.Tensor) -> float:
+def norm_at(site: Site, x: torch.Tensor, mask: torch.Tensor) -> float:
     """Median ‖h‖ over the tokens of a mask: x [batch, tokens, ...], bool [batch, tokens]."""
     return float(_flat(site, x)[mask].float().norm(dim=-1).median())

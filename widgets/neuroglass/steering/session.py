@@ -14,22 +14,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from neuroglass.model.basis import Feature
 from neuroglass.model.edits import bind
-from neuroglass.model.errors import InputError
 from neuroglass.model.generate import Start, Step, Stream, fits, settings_of, whole_number, write
 from neuroglass.model.positions import Extent
 from neuroglass.model.worker import Job, Preempted, Priority
 from neuroglass.steering import readouts
+from neuroglass.steering.prompted import Prompted
 from neuroglass.steering.readouts import Meters
-from neuroglass.steering.resume import Prefix, side_by_side
+from neuroglass.steering.resume import side_by_side
 from neuroglass.steering.setting import Setting, edits_of
-from neuroglass.steering.strength import Calibration, Scales, id_of, scales
+from neuroglass.steering.strength import Calibration, Scales
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from neuroglass.model.edits import BoundEdit
     from neuroglass.model.live import LiveModel
     from neuroglass.model.prompts import Prompt
-    from neuroglass.steering.strength import Stored
 
 
 @dataclass(frozen=True)
@@ -86,8 +85,8 @@ class Event:
     activations: Mapping[str, torch.Tensor]
 
 
-class Session:
-    """A prompt and how it is continued; ``start`` steers it.
+class Session(Prompted):
+    """A prompt and how it is continued; ``start`` steers it. See ``Prompted`` for the rest.
 
     Args:
         model: the live model.
@@ -98,9 +97,6 @@ class Session:
         scales: what is known of features: a ``Calibration``, or feature id -> ``Scales``.
         measure: features whose activations are read; None: those that are steered.
         prepend_bos: as in ``LiveModel.run``.
-
-    Attributes:
-        prompt: its token ids, the chat template's own included.
 
     Raises:
         InputError: an empty prompt or several, a setting out of range, no room in the context.
@@ -121,51 +117,14 @@ class Session:
         measure: Sequence[Feature] | None = None,
         prepend_bos: bool | None = None,
     ) -> None:
-        rows = model.prompts.rows(prompt, prepend_bos=prepend_bos)
-        if len(rows) != 1:
-            raise InputError(f"A session has one prompt, not {len(rows)}.", "Give one; n= samples.")
+        super().__init__(model, prompt, scales=scales, measure=measure, prepend_bos=prepend_bos)
         whole_number("n", n, 1)
         whole_number("seed", seed, 0)
-        self.model = model
-        self.prompt = rows[0]
         self.n = n
         self.settings = settings_of(max_new_tokens, temperature, top_p, seed, stop)
         if self.settings.stop:
             model.prompts.need_tokenizer()
-        fits(model, rows, max_new_tokens)
-        self.scales: dict[str, Scales] = dict(
-            scales.scales if isinstance(scales, Calibration) else scales or {}
-        )
-        for feature in measure or ():
-            model.owns(feature.model, repr(feature))
-        self._measure = measure
-        self._prefix: Prefix | None = None
-
-    @property
-    def pieces(self) -> tuple[list[str], list[int]]:
-        """Display pieces and kinds of the prompt: a chat template's own tokens are seen."""
-        return self.model.pieces.many(self.prompt)
-
-    def know(self, feature: Feature, stored: Stored, source: str = "store") -> Scales:
-        """Take a feature's max and standard deviation from a store."""
-        old = self.scales.get(feature.id)
-        found = replace(
-            scales(feature, stored, source=source), norm=None if old is None else old.norm
-        )
-        self.scales[feature.id] = found
-        return found
-
-    def known(self, feature: Feature) -> Scales:
-        """What is known of a feature; ‖h‖ is measured on the prompt if it is not known yet."""
-        found = self.scales.get(feature.id) or scales(feature)
-        if found.norm is None:
-            site = feature.write_site
-            run = self.model.run([self.prompt], sites=[site], logits=False)
-            norm = readouts.norm_at(self.model, site, run[site], run.mask & ~run.masks["massive"])
-            source = f"{found.source}; " if found.source else ""
-            found = replace(found, norm=norm, source=f"{source}‖h‖ on the prompt")
-            self.scales[feature.id] = found
-        return found
+        fits(model, [self.prompt], max_new_tokens)
 
     def start(
         self,
@@ -189,28 +148,9 @@ class Session:
         Raises:
             InputError: see ``edits_of``; positions that the text does not have.
         """
-        for one in settings:
-            if isinstance(one, Setting) and isinstance(one.feature, Feature):
-                self.model.owns(one.feature.model, id_of(one.feature))
-                self.known(one.feature)
+        self._learn(settings)
         key = ("steering", id(self)) if key is None else key
         return Steered(self, list(settings), listen, key, priority)
-
-    def read(self, job: Job[Any]) -> Generator[None, None, Prefix]:
-        """The prompt's pass, made once; steps of a job."""
-        while self._prefix is None:
-            try:
-                self._prefix = Prefix(self.model, self.prompt, lambda: job.check(preempt=True))
-            except Preempted:
-                yield
-        return self._prefix
-
-    def features(self, settings: Sequence[Setting]) -> list[Feature]:
-        """Those whose activations are read."""
-        if self._measure is not None:
-            return list(self._measure)
-        found = {id_of(s.feature): s.feature for s in settings}
-        return [f for f in found.values() if isinstance(f, Feature)]
 
 
 class Steered(Stream[Event]):
