@@ -67,7 +67,8 @@ class _Edit:
             first token; or a slice of them, ``slice(5, None)``. Negative ones count from the end of
             the prompt: -1 is its last token.
         skip_special: leave special tokens (BOS, those of a chat template) as they are.
-        rows: only these rows of the batch; the others stay what they are, to the bit.
+        rows: only these rows of the batch; the others stay what they are, to the bit (where a
+            pattern is edited, to rounding: it is computed as a whole then).
         heads: only these heads (``q``, ``k``, ``v``, ``head_out``, ``pattern``; for ``k`` and ``v``
             key-value heads).
         features: only these coordinates of the site (``neurons``: neurons).

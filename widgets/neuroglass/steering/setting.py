@@ -170,18 +170,28 @@ class Setting:
     # -- edits -----------------------------------------------------------------------------------
 
     def edits(
-        self, scales: Scales | None = None, *, rows: Sequence[int] | None = None
+        self,
+        scales: Scales | None = None,
+        *,
+        rows: Sequence[int] | None = None,
+        values: Sequence[float] | None = None,
     ) -> list[Edit]:
         """What it does to the model: one edit per layer.
 
         Args:
             scales: for units other than raw and ‖h‖.
             rows: rows of the batch; None: all.
+            values: a v for every row of the batch in place of one for all.
 
         Raises:
             InputError: see ``amount``.
         """
-        value, of_norm = self.amount(scales)
+        amount, of_norm = self.amount(scales)
+        value: float | list[float] = amount
+        if values is not None:
+            value = [self.with_value(v).amount(scales)[0] for v in values]
+            if isinstance(self.feature, Head):
+                raise InputError("A head has one strength for all rows.")
         where: dict[str, Any] = {
             "positions": self.positions,
             "skip_special": self.skip_special,
