@@ -69,7 +69,8 @@ def contrast(
         method: ``"mean"``: mean over the positive texts minus mean over the negative ones
             (difference of means; Marks & Tegmark 2023). ``"pca"``: as repeng does it (Zou et al.
             2023): the first principal component, of length 1, of the pairs' differences with their
-            mean taken away, turned so that the positive text of most pairs is further along it.
+            mean taken away, turned so that the positive text of most pairs is further along it (of
+            half of them: on average).
             ``"actadd"``: activation addition (Turner et al. 2023): one pair, a vector per position,
             the shorter text padded with spaces on the right; positions where both are equal have
             none.
@@ -109,8 +110,8 @@ def contrast(
         differences = high - low
         centred = differences - differences.mean(0)
         direction = torch.linalg.svd(centred, full_matrices=False).Vh[0]
-        further = (high @ direction > low @ direction).float().mean()
-        if further < 0.5:
+        further = float((high @ direction > low @ direction).float().mean())
+        if further < 0.5 or (further == 0.5 and float((differences @ direction).mean()) < 0):
             direction = -direction
     if not float(direction.norm()) > 0:
         raise InputError("The texts do not differ at this site.", "Give other texts.")
