@@ -366,7 +366,7 @@ def test_bad_settings_of_a_session_say_how_large_they_are(models: Models) -> Non
 
 def test_rows_that_end_have_no_numbers_after_their_end(load_tiny: Load) -> None:
     free = load_tiny(eos_token_id=None)
-    setting = Setting(direction(free), "add", 40.0)
+    setting = Setting(direction(free), "add", 20.0, "norm")
     for seed in range(20):
         options: dict[str, Any] = {"max_new_tokens": 12, "temperature": 1.0, "seed": seed}
         base, other = Session(free, IDS, **options).start([setting]).finish().tokens
@@ -375,7 +375,7 @@ def test_rows_that_end_have_no_numbers_after_their_end(load_tiny: Load) -> None:
             break
     end = ends[0] + 1
     model = load_tiny(eos_token_id=base[0][end - 1])
-    setting = Setting(direction(model), "add", 40.0)
+    setting = Setting(direction(model), "add", 20.0, "norm")
     run = Session(model, IDS, **options).start([setting]).finish()
     assert run.tokens == ([base[0][:end]], [other[0]])
     frame = run.to_frame()
