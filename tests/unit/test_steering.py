@@ -139,6 +139,8 @@ def test_readouts_equal_brute_force(
         split = [j for j in range(new) if base_ids[i][j] != steered_ids[i][j]]
         assert summary["divergence"] == (split[0] if split else None)
         assert steered.steps[-1].divergence[i] == summary["divergence"]
+        for what, a, b, c, d in steered.diff(i):
+            assert (base_ids[i][a:b] == steered_ids[i][c:d]) == (what == "equal")
         different += bool(split)
         # what was changed, and the feature, at the generated tokens (the last one is not read)
         before = (
@@ -687,3 +689,33 @@ def test_ablating_two_ways_is_the_same(models: Models) -> None:
     one = model.run(IDS, edits=Setting(feature, "ablate").edits())["logits"]
     other = model.run(IDS, edits=[Ablate(feature)])["logits"]
     assert torch.equal(one, other)
+
+
+@pytest.mark.model
+def test_the_real_models_readouts_equal_its_runs(smollm2: LiveModel) -> None:
+    v = vector(576, 3)
+    feature = Directions(smollm2, "resid_post.15", v[None], "random")[0]
+    setting = Setting(feature, "add", 0.4, "norm")
+    prompt = "The capital of France is"
+    session = Session(smollm2, prompt, max_new_tokens=6, temperature=0.8, seed=1)
+    steered = session.start([setting]).finish()
+    [ids] = steered.tokens[1]
+    whole, n = [session.prompt + ids], len(session.prompt)
+    at, tokens = torch.arange(6), torch.tensor(ids)
+    p = smollm2.run(whole)["logits"][0, n - 1 : -1].log_softmax(-1)
+    edits = setting.edits()
+    q = smollm2.run(whole, edits=edits, n_prompt=n)["logits"][0, n - 1 : -1].log_softmax(-1)
+    frame = steered.to_frame()
+    # float32 through 30 layers with activations of size 1e4; logits are about 20
+    close: dict[str, Any] = {"rtol": 5e-3, "atol": 1e-2}
+    for name, want in {
+        "kl": (p.exp() * (p - q)).sum(-1),
+        "steered_logprob": q[at, tokens],
+        "steered_logprob_in_base": p[at, tokens],
+    }.items():
+        torch.testing.assert_close(torch.tensor(frame[name]).float(), want, **close)
+    assert frame["kl"].min() > 0.01
+    peek = Peek(smollm2, prompt)([setting])
+    assert peek.resumed
+    want = smollm2.run(prompt, edits=edits)["logits"][0, -1]
+    assert (peek.steered - want.log_softmax(-1)).abs().max() <= 2 * TOLERANCE * want.abs().max()

@@ -44,6 +44,7 @@ class Prefix:
     Attributes:
         cache: its KV cache, of one row; never written on.
         last: next-token logits, float32 [1, vocabulary].
+        kept: whether the cache can be copied and joined: one key and value tensor per layer.
         resumable: whether passes can begin at a later layer.
     """
 
@@ -60,7 +61,8 @@ class Prefix:
         self.cache: Any = out.past_key_values
         self.last: torch.Tensor = out.logits[:, -1].float().cpu()
         self._entering = [hooks.sites[str(s)] for s in ends]
-        self.resumable = self._checked(hooks.sites[str(final)])
+        self.kept = _plain(self.cache)
+        self.resumable = self.kept and self._checked(hooks.sites[str(final)])
 
     def __len__(self) -> int:
         return self.ids.shape[1]
@@ -95,8 +97,10 @@ class Prefix:
         cache = None
         if cached:
             cache = copy.deepcopy(self.cache)
-            for kept in cache.layers[layer:]:
-                kept.reset()
+            for later in cache.layers[layer:]:  # empty, whatever `reset` of this version does
+                later.keys, later.values = later.keys[:, :, :0], later.values[:, :, :0]
+                if hasattr(later, "cumulative_length"):  # of a sliding window
+                    later.cumulative_length = 0
         hooks = self._hooks(sites, edits, rows, check)
         with torch.no_grad(), hooks:
             logits = hooks.at(Site("logits"), self._from(layer, rows, cache))
@@ -186,7 +190,7 @@ class Prefix:
 
     def _checked(self, final: torch.Tensor) -> bool:
         """Whether the last block and what follows it give what the whole pass gave."""
-        if len(self._calls) < self.model.n_layers or not hasattr(self.cache, "layers"):
+        if len(self._calls) < self.model.n_layers:
             return False
         for args, kwargs in self._calls.values():
             if sum(v is self.cache for v in (*args, *kwargs.values())) != 1:
@@ -201,6 +205,12 @@ class Prefix:
         return all(
             float((f[:, -1].float().cpu() - self.last).abs().max()) <= allowed for f in found
         )
+
+
+def _plain(cache: Any) -> bool:
+    layers = getattr(cache, "layers", [])
+    tensors = [getattr(layer, what, None) for layer in layers for what in ("keys", "values")]
+    return bool(tensors) and all(isinstance(t, torch.Tensor) and t.ndim == 4 for t in tensors)
 
 
 def side_by_side(caches: Sequence[Any]) -> Any:

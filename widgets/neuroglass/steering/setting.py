@@ -40,7 +40,8 @@ class Setting:
     """One feature and what is done with it.
 
     Attributes:
-        feature: a feature of any basis, or a head (``scale`` and ``ablate`` only).
+        feature: a feature of any basis (or a store's, with its model attached), or a head
+            (``scale`` and ``ablate`` only).
         mode: a key of ``MODES``.
         value: v, in `unit`.
         unit: a key of ``UNITS``. ``scale`` and ``orthogonal`` take a pure number, ``ablate`` none.
@@ -63,6 +64,9 @@ class Setting:
     layers: tuple[int, ...] | None = field(default=None)
 
     def __post_init__(self) -> None:
+        inner = getattr(self.feature, "feature", None)  # of a store
+        if isinstance(inner, Feature):
+            object.__setattr__(self, "feature", inner)
         if not isinstance(self.feature, Feature | Head):
             raise InputError(
                 f"{type(self.feature).__name__} can't be steered.",
