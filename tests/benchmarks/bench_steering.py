@@ -96,16 +96,18 @@ def peeks(model: ng.LiveModel, ids: Sequence[int], layer: int, n: int) -> dict[s
     feature = direction(model, layer)
     peek([])
     peek([Setting(feature, "add", 0.1, "norm")])
-    each = [
-        wall(lambda i=i: peek([Setting(feature, "add", 0.01 * i, "norm")]))  # type: ignore[misc]
-        for i in range(n)
-    ]
-    whole = [wall(lambda: model.run([list(ids)])) for _ in range(max(3, n // 4))]
+    each, cpu, whole = [], [], []
+    for i in range(n):
+        start = time.process_time()
+        each.append(wall(lambda: peek([Setting(feature, "add", 0.01 * i, "norm")])))  # noqa: B023
+        cpu.append(time.process_time() - start)
+        whole.append(wall(lambda: model.run([list(ids)])))
     return {
         "layer": layer,
         "prompt": len(ids),
         "per_second": round(1 / statistics.median(each), 1),
         "median_ms": round(statistics.median(each) * 1e3, 1),
+        "per_cpu_second": round(1 / statistics.median(cpu), 1),
         "whole_run_ms": round(statistics.median(whole) * 1e3, 1),
     }
 
