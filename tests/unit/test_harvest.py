@@ -364,7 +364,7 @@ def test_every_row_equals_brute_force(
     files = {f.name: f.read_bytes() for f in out.iterdir() if f.suffix in {".parquet", ".npy"}}
     assert len(files) == 6 + (kind == "sae")
     assert files == _FIRST.setdefault(kind, files)
-    assert brute.looked_again > 0
+    assert kind == "neurons" or brute.looked_again > 0
     if kind == "sae":
         best = table(out, "neurons")
         pearson, cosine = brute.neuron_rows
