@@ -132,6 +132,7 @@ test("white space is marked beside the text, never in it", () => {
   expect(whitespaceMarks("    ")).toBe("····");
   expect(whitespaceMarks("\n\n")).toBe("⏎⏎");
   expect(whitespaceMarks("):\n")).toBe("\u00a0\u00a0⏎");
+  expect(whitespaceMarks(" {\n")).toBe("\u00a0\u00a0⏎");
   expect(whitespaceMarks("\n    x")).toBe("⏎");
   expect(whitespaceMarks("\t\tx")).toBe("⇥\t⇥");
   expect(whitespaceMarks(" 日本")).toBe("·");

@@ -82,7 +82,7 @@ window.access = (() => {
       done.add(`mark ${token.className}`);
       const { color, opacity } = getComputedStyle(token, "::before");
       const [r, g, b, a] = rgba(color);
-      need(`rgb(${r} ${g} ${b} / ${a * Number(opacity)})`, token, 3, "white-space mark");
+      need(`rgb(${r} ${g} ${b} / ${a * Number(opacity)})`, token, 3, "white-space mark", token.matches(":not(.ng-flat *).ng-nl:not(.ng-nl0)"));
     }
     for (const field of fields(root)) {
       if (field.disabled || field.type === "range") continue;

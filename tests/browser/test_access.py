@@ -52,7 +52,7 @@ def complaints(page: Page, states: list[State], check: str) -> dict[str, list[st
     said: dict[str, list[str]] = {}
     for state in states:
         for theme in galleries.THEMES:
-            root = galleries.pair(page, state).locator(f".{theme} .ng").first
+            root = galleries.pair(page, state).locator(f".{theme} {galleries.OUTER}").first
             if found := root.evaluate(check):
                 said[f"{state.of}/{state.name} {theme}"] = found
     return said
@@ -63,7 +63,7 @@ def test_text_tokens_and_fields_have_contrast(page: Page, states: list[State]) -
 
 
 def test_the_contrast_check_sees_what_is_too_weak(page: Page, states: list[State]) -> None:
-    root = galleries.pair(page, states[0]).locator(".light .ng")
+    root = galleries.pair(page, states[0]).locator(f".light {galleries.OUTER}")
     weak = "(root, opacity) => { root.style.opacity = opacity; return access.contrast(root); }"
     assert root.evaluate(weak, "0.5") != []
     assert root.evaluate(weak, "") == []
@@ -104,7 +104,7 @@ def test_the_tab_key_goes_everywhere_and_is_seen(page: Page, states: list[State]
     for state in states:
         # a view's own states have the controls of the others: once is enough
         for theme in galleries.THEMES[: 1 if state.kind == "another" else 2]:
-            root = galleries.pair(page, state).locator(f".{theme} .ng")
+            root = galleries.pair(page, state).locator(f".{theme} {galleries.OUTER}")
             found = _walk(page, root.element_handle())
             if found:
                 wrong[f"{state.of}/{state.name} {theme}"] = found
@@ -141,7 +141,7 @@ def test_keys_move_pin_close_and_stay_in_the_view(page: Page, states: list[State
     )
     tried = 0
     for state in states:
-        root = galleries.pair(page, state).locator(".light .ng")
+        root = galleries.pair(page, state).locator(f".light {galleries.OUTER}")
         area = root.locator("[role=listbox][tabindex='0'], [role=grid][tabindex='0']")
         if area.count() and state.act == "" and state.status in {"ready", "static"}:
             _use_keys(page, root, area)
@@ -205,7 +205,7 @@ def test_errors_are_alerts_that_say_something(page: Page, states: list[State]) -
 
 def test_forced_colours_lose_nothing(page: Page, states: list[State]) -> None:
     read = "(root) => access.readable(root)"
-    roots = [galleries.pair(page, s).locator(".light .ng").first for s in states]
+    roots = [galleries.pair(page, s).locator(f".light {galleries.OUTER}").first for s in states]
     before = [root.evaluate(read) for root in roots]
     page.emulate_media(forced_colors="active")
     assert page.evaluate("() => matchMedia('(forced-colors: active)').matches")
@@ -224,7 +224,7 @@ def test_forced_colours_lose_nothing(page: Page, states: list[State]) -> None:
         for chosen in root.locator(".ng-sel").all():
             assert chosen.evaluate("e => getComputedStyle(e).outlineStyle") != "none"
     for state in (s for s in states if s.kind in {"normal", "narrow"}):
-        root = galleries.pair(page, state).locator(".light .ng")
+        root = galleries.pair(page, state).locator(f".light {galleries.OUTER}")
         assert _walk(page, root.element_handle()) == []
 
 
@@ -240,7 +240,7 @@ def test_reduced_motion_stops_what_moves(page: Page, states: list[State]) -> Non
 @pytest.mark.parametrize("width", [640, 320], ids=["200 % zoom", "320 px"])
 def test_small_windows_lose_nothing(page: Page, states: list[State], width: int) -> None:
     """Zoom is a smaller window: 1,280 pixels at 200 % are 640, at 400 % 320."""
-    roots = [galleries.pair(page, s).locator(".light .ng").first for s in states]
+    roots = [galleries.pair(page, s).locator(f".light {galleries.OUTER}").first for s in states]
     before = [root.evaluate("(root) => access.readable(root)") for root in roots]
     page.set_viewport_size({"width": width, "height": 720})
     page.wait_for_timeout(300)

@@ -28,7 +28,7 @@ def main() -> None:
         for state in states:
             print(gallery.photograph(page, state).relative_to(gallery.OUT))
             if state.readme:
-                picture = gallery.pair(page, state).locator(".light .ng").screenshot()
+                picture = gallery.pair(page, state).locator(f".light {gallery.OUTER}").screenshot()
                 marked = readme.stamp(picture, readme.declared(state))
                 readme.path_of(state.readme).write_bytes(marked)
         browser.close()

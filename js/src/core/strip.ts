@@ -30,8 +30,9 @@ export function whitespaceMarks(piece: string): string {
   if (!/\s/.test(piece)) return "";
   const ascii = /^[\x20-\x7e\t\n]*$/.test(piece);
   const marked = ascii ? piece.replace(/\n[^]*$/, (rest) => /^\n+/.exec(rest)?.[0] ?? "") : /^[ \t\n]*/.exec(piece)?.[0] ?? "";
+  // behind text only the break is marked: its mark stands on the paper, in the paper's ink
   return marked
-    .replace(/[^\s]/g, "\u00a0")
+    .replace(/\S.*\n/.test(piece) ? /[^\n]/g : /\S/g, "\u00a0")
     .replace(/ /g, "·")
     .replace(/\n/g, "⏎")
     .replace(/\t/g, "⇥\t")

@@ -16,7 +16,7 @@ interface Slot {
 }
 
 export class BesideView {
-  readonly root = h("div", { class: "ng ng-beside", role: "group", "aria-label": "views side by side" });
+  readonly root = h("div", { class: "ng ng-beside", role: "region", "aria-label": "views side by side" });
   #slots: Slot[] = [];
 
   constructor(private readonly mounting: Mounting<Traits>) {
