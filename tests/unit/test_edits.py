@@ -963,7 +963,7 @@ def test_an_abandoned_generation_stops_writing(
     generation = model.generate(LONG, edits=[Scale("resid_mid.0", 2.0)], max_new_tokens=50)
     steps = iter(generation)
     next(steps)
-    job = generation._job
+    job = generation.job
     del generation, steps
     gc.collect()
     deadline = time.monotonic() + 5

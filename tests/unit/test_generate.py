@@ -476,11 +476,11 @@ def test_steps_come_while_the_model_is_writing(
     generation = model.generate(PROMPTS[0], max_new_tokens=30)
     first = next(iter(generation))
     assert first.index == 0
-    assert not generation._job.done
+    assert not generation.job.done
     assert "writing" in repr(generation)
     # a run goes first
     model.run(PROMPTS[0])
-    assert not generation._job.done
+    assert not generation.job.done
     generation.cancel()
 
 

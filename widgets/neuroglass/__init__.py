@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from neuroglass.features.store import Store, StoredFeature, open_store
     from neuroglass.model.basis import Directions, Feature, Head, NeuronBasis
     from neuroglass.model.directions import LogitEffect
-    from neuroglass.model.edits import Ablate, Add, Clamp, Edit, Scale
+    from neuroglass.model.edits import Ablate, Add, Cap, Clamp, Edit, Orthogonal, Scale
     from neuroglass.model.errors import (
         InputError,
         MissingExtraError,
@@ -39,6 +39,12 @@ if TYPE_CHECKING:
     from neuroglass.sae.recipes import BatchTopK, JumpReLU, TopK, TowardsMonosemanticity
     from neuroglass.sae.report import Report
     from neuroglass.sae.training import Training, TrainingStopped, train_sae
+    from neuroglass.steering.contrast import Contrast, contrast
+    from neuroglass.steering.dose import DoseResponse, Sweep, dose_response
+    from neuroglass.steering.peek import Peek
+    from neuroglass.steering.session import Session, Steered
+    from neuroglass.steering.setting import Setting
+    from neuroglass.steering.strength import Calibration, Scales, calibrate
     from neuroglass.views.export import export_notebook
     from neuroglass.views.heatmap import TokenHeatmap
     from neuroglass.views.link import link
@@ -100,6 +106,20 @@ _WHERE = {
     "open_store": "features.store",
     "train_sae": "sae.training",
     "zoo_texts": "model.zoo",
+    "Calibration": "steering.strength",
+    "Cap": "model.edits",
+    "Contrast": "steering.contrast",
+    "DoseResponse": "steering.dose",
+    "Orthogonal": "model.edits",
+    "Peek": "steering.peek",
+    "Scales": "steering.strength",
+    "Session": "steering.session",
+    "Setting": "steering.setting",
+    "Steered": "steering.session",
+    "Sweep": "steering.dose",
+    "calibrate": "steering.strength",
+    "contrast": "steering.contrast",
+    "dose_response": "steering.dose",
 }
 
 __all__ = [
@@ -107,9 +127,13 @@ __all__ = [
     "Ablate",
     "Add",
     "BatchTopK",
+    "Calibration",
     "Cancelled",
+    "Cap",
     "Clamp",
+    "Contrast",
     "Directions",
+    "DoseResponse",
     "Edit",
     "Feature",
     "FeatureRecord",
@@ -129,13 +153,20 @@ __all__ = [
     "ModelLoadError",
     "NeuroglassError",
     "NeuronBasis",
+    "Orthogonal",
+    "Peek",
     "Priority",
     "Report",
     "Run",
     "Scale",
+    "Scales",
+    "Session",
+    "Setting",
     "Site",
+    "Steered",
     "Store",
     "StoredFeature",
+    "Sweep",
     "TokenHeatmap",
     "TopK",
     "TowardsMonosemanticity",
@@ -143,6 +174,9 @@ __all__ = [
     "TrainingStopped",
     "Transcoder",
     "UnlistedArchitectureWarning",
+    "calibrate",
+    "contrast",
+    "dose_response",
     "export_notebook",
     "harvest",
     "heatmap",

@@ -1,6 +1,7 @@
 """Edits: changes made at a site while the model runs.
 
-``Add``, ``Scale``, ``Clamp`` and ``Ablate`` say what is changed, where and at which tokens.
+``Add``, ``Scale``, ``Clamp``, ``Ablate``, ``Orthogonal`` and ``Cap`` say what is changed, where and
+at which tokens of which rows.
 ``bind`` makes a list of them ready for one text or generation, after checking everything that can
 be wrong, so that a pass that starts can finish. Values are worked out per token from the value that
 is there, the token's position in its row and a fixed reference; hence an edit does the same in one
@@ -11,52 +12,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral, Real
+from numbers import Real
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
 
 import torch
 
-from neuroglass.model.basis import Basis, Feature, Head, NeuronBasis
+from neuroglass.model.basis import Basis, Directions, Feature, Head, NeuronBasis
 from neuroglass.model.errors import InputError, nearest
+from neuroglass.model.positions import At, Extent, Positions, Spans, integers, short
+from neuroglass.model.positions import spans as _checked
 from neuroglass.model.run import Run
 from neuroglass.model.sites import PER_HEAD, Site
 
 if TYPE_CHECKING:
     from neuroglass.model.live import LiveModel
 
-Positions: TypeAlias = Literal["all", "prompt", "generated"] | int | Sequence[int]
 Target: TypeAlias = "str | Site | Feature | Head"
 How: TypeAlias = Literal["zero", "mean", "resample", "patch"]
 _HOW = ("zero", "mean", "resample", "patch")
-_NAMED = ("all", "prompt", "generated")
-
-
-@dataclass(frozen=True)
-class At:
-    """Which tokens a pass works on.
-
-    Attributes:
-        columns: int64 [batch, seen]: for every token seen so far, its position in its row (0 is the
-            row's first token, padding not counted), -1 on padding.
-        tokens: how many of the last columns this pass computes.
-        prompt: int64 [batch]: how many tokens of each row are the prompt.
-    """
-
-    columns: torch.Tensor
-    tokens: int
-    prompt: torch.Tensor
-
-    def last(self, n: int) -> torch.Tensor:
-        """Positions of the last `n` columns, int64 [batch, n]."""
-        return self.columns[:, self.columns.shape[1] - n :]
-
-
-@dataclass(frozen=True)
-class Extent:
-    """What a run or generation may come to: `prompt` and `limit` tokens of each row."""
-
-    prompt: Sequence[int]
-    limit: Sequence[int]
 
 
 class BoundEdit(Protocol):
@@ -87,11 +60,15 @@ class Edit(Protocol):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Edit:
-    """Where an edit acts: common to all four.
+    """Where an edit acts: common to all.
 
     Attributes:
         positions: ``"all"``; ``"prompt"``; ``"generated"``; or positions, counted from each row's
-            first token. Negative ones count from the end of the prompt: -1 is its last token.
+            first token; or a slice of them, ``slice(5, None)``. Negative ones count from the end of
+            the prompt: -1 is its last token.
+        skip_special: leave special tokens (BOS, those of a chat template) as they are.
+        rows: only these rows of the batch; the others stay what they are, to the bit (where a
+            pattern is edited, to rounding: it is computed as a whole then).
         heads: only these heads (``q``, ``k``, ``v``, ``head_out``, ``pattern``; for ``k`` and ``v``
             key-value heads).
         features: only these coordinates of the site (``neurons``: neurons).
@@ -100,6 +77,8 @@ class _Edit:
     """
 
     positions: Positions = "all"
+    skip_special: bool = False
+    rows: Sequence[int] | None = None
     heads: Sequence[int] | None = None
     features: Sequence[int] | None = None
     pairs: Sequence[tuple[int, int]] | None = None
@@ -117,46 +96,61 @@ class Add(_Edit):
         target: a site, a ``Feature`` or its id, or a ``Head``.
         vector: for a site, float [width]; with `heads`, [d_head] or [heads, d_head]. For a feature
             a number: how many of its own units.
-        strength: what the vector or number is multiplied by.
+        strength: what the vector or number is multiplied by; for a feature also one per row.
+        of_norm: for a feature: numbers are fractions of ‖h‖, the norm of the write site's vector at
+            each token, so that ‖Δ‖ = strength·‖h‖.
     """
 
     target: Target
     vector: torch.Tensor | float = field(default=1.0, repr=False)
-    strength: float = 1.0
+    strength: float | Sequence[float] = 1.0
+    of_norm: bool = field(default=False, kw_only=True)
 
     def bind(self, model: LiveModel, extent: Extent) -> Sequence[BoundEdit]:
         lens = _lens(self, self.target, model)
-        strength = _number("strength", self.strength)
         if isinstance(lens, _FeatureLens):
             if isinstance(self.vector, torch.Tensor) and self.vector.ndim:
                 raise InputError(
                     "Add got a feature and a vector.",
                     "A feature brings its own direction: give a number, Add(feature, 4.0).",
                 )
-            amount = strength * float(_numbers("amount", self.vector))
-            return [_Bound(lens, _spans(self, extent), lambda f, _: f + amount)]
+            amount = _per_row("strength", self.strength, extent) * _numbers("amount", self.vector)
+            # what the feature is does not matter here (a neuron is a coordinate, set as a whole)
+            unread = not isinstance(lens.feature.basis, NeuronBasis)
+            new: _New = lambda f, _: f + amount.to(f)  # noqa: E731
+            return [
+                _Bound(lens, _spans(self, extent, model), new, of_norm=self.of_norm, unread=unread),
+            ]
+        strength = _number("strength", self.strength)
+        _features_only(self.of_norm)
         if lens.site.name == "pattern":
             raise InputError("Nothing can be added to a pattern.", "Use Scale, Clamp or Ablate.")
         if not isinstance(self.vector, torch.Tensor):
             raise InputError(
-                f"Add needs a vector for {lens.site}, a tensor, not {_short(self.vector)}.",
+                f"Add needs a vector for {lens.site}, a tensor, not {short(self.vector)}.",
                 "A number alone goes with a feature: Add(feature, 4.0).",
             )
         vector = lens.fit("The vector", self.vector)
-        return [_Bound(lens, _spans(self, extent), lambda x, _: x + strength * vector.to(x))]
+        return [_Bound(lens, _spans(self, extent, model), lambda x, _: x + strength * vector.to(x))]
 
 
 @dataclass(frozen=True, eq=False)
 class Scale(_Edit):
-    """Multiply what is there by ``factor``: a site's values, or a feature's part of them."""
+    """Multiply what is there by ``factor``: a site's values, or a feature's part of them.
+
+    Of a feature, also one factor per row.
+    """
 
     target: Target
-    factor: float
+    factor: float | Sequence[float]
 
     def bind(self, model: LiveModel, extent: Extent) -> Sequence[BoundEdit]:
-        factor = _number("factor", self.factor)
         lens = _lens(self, self.target, model)
-        return [_Bound(lens, _spans(self, extent), lambda x, _: x * factor)]
+        if isinstance(lens, _FeatureLens):
+            factors = _per_row("factor", self.factor, extent)
+            return [_Bound(lens, _spans(self, extent, model), lambda x, _: x * factors.to(x))]
+        factor = _number("factor", self.factor)
+        return [_Bound(lens, _spans(self, extent, model), lambda x, _: x * factor)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,16 +162,24 @@ class Clamp(_Edit):
 
     Args:
         target: as in ``Add``.
-        value: a number, or one per entry of `features`.
+        value: a number, or one per entry of `features`; for a feature also one per row.
+        above: for a feature: only where it is larger than this; 0 clamps it where it is active, as
+            SAEBench's unlearning does.
+        of_norm: for a feature: the value is a fraction of ‖h‖, as in ``Add``.
     """
 
     target: Target
     value: float | Sequence[float]
+    above: float | None = field(default=None, kw_only=True)
+    of_norm: bool = field(default=False, kw_only=True)
 
     def bind(self, model: LiveModel, extent: Extent) -> Sequence[BoundEdit]:
         lens = _lens(self, self.target, model)
         value = _numbers("value", self.value)
         if isinstance(lens, _SiteLens):
+            _features_only(self.of_norm)
+            if self.above is not None:
+                raise InputError("above goes with a feature.", "Leave it out.")
             if lens.heads is None and self.features is None and self.pairs is None:
                 raise InputError(
                     f"Clamp needs to know what of {lens.site} to set.",
@@ -185,10 +187,13 @@ class Clamp(_Edit):
                 )
             if value.ndim:
                 value = lens.fit("The values", value)
-        elif value.ndim:
-            raise InputError("Clamp of one feature takes one value.")
-        step = _Bound(lens, _spans(self, extent), lambda x, _: value.to(x).expand_as(x), sets=True)
-        return [step]
+        else:
+            value = _per_row("value", value, extent)
+        new: _New = lambda x, _: value.to(x).expand_as(x)  # noqa: E731
+        if self.above is not None:
+            least = _number("threshold", self.above)
+            new = lambda x, _: torch.where(x > least, value.to(x), x)  # noqa: E731
+        return [_Bound(lens, _spans(self, extent, model), new, sets=True, of_norm=self.of_norm)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,10 +219,10 @@ class Ablate(_Edit):
 
     def bind(self, model: LiveModel, extent: Extent) -> Sequence[BoundEdit]:
         lens = _lens(self, self.target, model)
-        spans = _spans(self, extent)
+        spans = _spans(self, extent, model)
         return [_Bound(lens, spans, self._new(model, lens, spans, extent), sets=True)]
 
-    def _new(self, model: LiveModel, lens: _Lens, spans: _Spans, extent: Extent) -> _New:
+    def _new(self, model: LiveModel, lens: _Lens, spans: Spans, extent: Extent) -> _New:
         if self.how not in _HOW:
             raise InputError(f"There is no ablation {self.how!r}.", nearest(self.how, _HOW))
         if self.how == "zero":
@@ -253,10 +258,57 @@ class Ablate(_Edit):
         if self.how == "mean":
             mean = kept.float().mean(0)
             return lambda x, _: mean.to(x).expand_as(x)
-        draw = torch.Generator().manual_seed(_integers("seed", self.seed)[0])
+        draw = torch.Generator().manual_seed(integers("seed", self.seed)[0])
         # for every position there can be: a draw knows neither the text's length nor its row
         drawn = torch.randint(len(kept), (model.context,), generator=draw).to(kept.device)
         return lambda x, positions: kept[drawn[positions.clamp_min(0)]].to(x)
+
+
+@dataclass(frozen=True, eq=False)
+class Orthogonal(_Edit):
+    """Scale the part of a vector that lies along a feature's direction: (I - P)h + c·P·h.
+
+    P = d·dᵀ/‖d‖², with d the feature's write direction: Neuronpedia's "orthogonal decomposition".
+    ``Scale(feature, c)`` multiplies what the feature's encoder reads instead; for ``Directions``
+    both are the same.
+
+    Args:
+        target: a ``Feature`` or its id.
+        factor: c; 0 takes the part away. Also one per row.
+    """
+
+    target: Target
+    factor: float | Sequence[float]
+
+    def bind(self, model: LiveModel, extent: Extent) -> Sequence[BoundEdit]:
+        lens = _along(_lens(self, self.target, model), "Orthogonal")
+        factor = _per_row("factor", self.factor, extent)
+        return [_Bound(lens, _spans(self, extent, model), lambda x, _: x * factor.to(x))]
+
+
+@dataclass(frozen=True, eq=False)
+class Cap(_Edit):
+    """Let a vector reach no further along a feature's direction than ``limit``.
+
+    h ← h - max(0, a - limit)·d with a = ⟨h, d⟩/‖d‖², so that ⟨h, d⟩/‖d‖ ≤ limit·‖d‖: the
+    "projection cap" of Neuronpedia's assistant axis, in the feature's own units (for a unit
+    direction they are those of h).
+
+    Args:
+        target: a ``Feature`` or its id.
+        limit: a number, or one per row.
+        of_norm: the limit is a fraction of ‖h‖, as in ``Add``: a bound on the cosine.
+    """
+
+    target: Target
+    limit: float | Sequence[float]
+    of_norm: bool = field(default=False, kw_only=True)
+
+    def bind(self, model: LiveModel, extent: Extent) -> Sequence[BoundEdit]:
+        lens = _along(_lens(self, self.target, model), "Cap")
+        limit = _per_row("limit", self.limit, extent)
+        new: _New = lambda x, _: torch.minimum(x, limit.to(x))  # noqa: E731
+        return [_Bound(lens, _spans(self, extent, model), new, of_norm=self.of_norm)]
 
 
 # -- lenses: what part of a site an edit reads and writes ----------------------------------------
@@ -369,6 +421,13 @@ class _FeatureLens:
         change = (new.to(wide) - old.to(wide)).unsqueeze(-1) * direction
         return (x.to(wide) + change.view_as(x)).to(x.dtype)
 
+    def whole_norm(self, x: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+        """How many units of the feature make a change as long as x: [batch, tokens]."""
+        size = _flat(self.writes, x).float().norm(dim=-1)
+        one = scale.float().abs() * self.feature.direction.float().norm().to(size)
+        units: torch.Tensor = size.clamp_min(1e-20) / one.clamp_min(1e-20)
+        return units
+
     def fit(self, what: str, given: torch.Tensor) -> torch.Tensor:
         if given.ndim:
             raise InputError(f"{what} for one feature is one number, not {list(given.shape)}.")
@@ -382,6 +441,25 @@ class _FeatureLens:
 
 
 _Lens: TypeAlias = _SiteLens | _FeatureLens
+
+
+def _along(lens: _Lens, what: str) -> _FeatureLens:
+    """The coordinate along a feature's direction, at its write site."""
+    if not isinstance(lens, _FeatureLens):
+        raise InputError(
+            f"{what} needs a feature, which has a direction.",
+            "Make one of a vector v: ng.Directions(model, site, v[None])[0].",
+        )
+    feature = lens.feature
+    if isinstance(feature.basis, NeuronBasis | Directions):
+        return lens
+    vectors = feature.direction[None]
+    return _FeatureLens(Directions(feature.model, feature.write_site, vectors, "along")[0])
+
+
+def _features_only(of_norm: bool) -> None:
+    if of_norm:
+        raise InputError("of_norm goes with a feature, which has a direction.", "Leave it out.")
 
 
 def _with_scale(basis: Basis, features: Sequence[int], x: torch.Tensor) -> torch.Tensor:
@@ -435,7 +513,7 @@ def _lens(edit: _Edit, target: Target, model: LiveModel) -> _Lens:
 
 
 def _indices(what: str, given: Sequence[int], size: int, site: Site) -> list[int]:
-    chosen = _integers(f"{what}s", given)
+    chosen = integers(f"{what}s", given)
     bad = [i for i in chosen if not 0 <= i < size]
     if bad:
         raise InputError(
@@ -444,93 +522,6 @@ def _indices(what: str, given: Sequence[int], size: int, site: Site) -> list[int
     if not chosen or len(set(chosen)) < len(chosen):
         raise InputError(f"{what}s are empty or named twice.", f"Name each {what} once.")
     return chosen
-
-
-# -- positions -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Spans:
-    """Checked positions and pairs of an edit."""
-
-    named: str | None  # one of _NAMED
-    chosen: torch.Tensor | None  # int64 [batch, n]
-    pairs: torch.Tensor | None  # int64 [batch, n, 2]
-
-    def mask(self, positions: torch.Tensor, prompt: torch.Tensor) -> torch.Tensor | None:
-        """True where the edit acts, bool like `positions` [batch, tokens]; None: everywhere."""
-        if self.chosen is not None:
-            chosen = self.chosen.to(positions.device)
-            return (positions[:, :, None] == chosen[:, None, :]).any(-1)
-        if self.named == "all":
-            return None
-        first = prompt.to(positions.device)[:, None]
-        inside = positions < first if self.named == "prompt" else positions >= first
-        return inside & (positions >= 0)
-
-    def pair_mask(self, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor | None:
-        """True at the chosen pairs, bool [batch, 1, from, to]; None: all pairs."""
-        if self.pairs is None:
-            return None
-        pairs = self.pairs.to(rows.device)
-        hit = (rows[:, :, None, None] == pairs[:, None, None, :, 0]) & (
-            columns[:, None, :, None] == pairs[:, None, None, :, 1]
-        )
-        return hit.any(-1)[:, None]
-
-    def reach(self, extent: Extent) -> torch.Tensor:
-        """All positions that the edit can touch: bool [batch, most tokens of a row]."""
-        longest = max(extent.limit)
-        positions = torch.arange(longest).expand(len(extent.limit), longest)
-        positions = positions.masked_fill(positions >= torch.tensor(extent.limit)[:, None], -1)
-        mask = self.mask(positions, torch.tensor(extent.prompt))
-        return positions >= 0 if mask is None else mask & (positions >= 0)
-
-
-def _spans(edit: _Edit, extent: Extent) -> _Spans:
-    given = edit.positions
-    pairs = None
-    if edit.pairs is not None:
-        try:
-            both = [(one, other) for one, other in edit.pairs]
-        except (TypeError, ValueError):
-            both = []
-        if not both:
-            raise InputError("pairs are (from, to) tuples of positions.", "Such as [(7, 2)].")
-        flat = _integers("pairs", [i for pair in both for i in pair])
-        pairs = _resolve(flat, extent).view(len(extent.limit), -1, 2)
-        if bool((pairs[..., 0] < pairs[..., 1]).any()):
-            raise InputError(
-                "A pair looks at a later token, which no attention does.",
-                "Pairs are (from, to), and `to` is not after `from`.",
-            )
-    if isinstance(given, str):
-        if given not in _NAMED:
-            raise InputError(
-                f"There are no positions {given!r}.",
-                f"{nearest(given, _NAMED)} Or give numbers.",
-            )
-        return _Spans(given, None, pairs)
-    chosen = _integers("positions", given)
-    if not chosen:
-        raise InputError("positions are empty: the edit would do nothing.", "Name some, or 'all'.")
-    return _Spans(None, _resolve(chosen, extent), pairs)
-
-
-def _resolve(given: Sequence[int], extent: Extent) -> torch.Tensor:
-    """Positions of each row, negatives counted from the end of its prompt: int64 [batch, n]."""
-    rows = []
-    for row, (prompt, limit) in enumerate(zip(extent.prompt, extent.limit, strict=True)):
-        found = [p + prompt if p < 0 else p for p in given]
-        bad = [p for p, f in zip(given, found, strict=True) if not 0 <= f < limit]
-        if bad:
-            which = f"row {row}" if len(extent.limit) > 1 else "the text"
-            raise InputError(
-                f"Position {bad[0]} is out of range: {which} has {limit} tokens.",
-                f"Positions go from {-prompt} to {limit - 1}.",
-            )
-        rows.append(found)
-    return torch.tensor(rows)
 
 
 # -- references ----------------------------------------------------------------------------------
@@ -546,7 +537,7 @@ def _reference(run: Run, model: LiveModel, site: Site) -> torch.Tensor:
 
 
 def _patch(
-    lens: _Lens, table: torch.Tensor, mask: torch.Tensor, spans: _Spans, extent: Extent
+    lens: _Lens, table: torch.Tensor, mask: torch.Tensor, spans: Spans, extent: Extent
 ) -> _New:
     """Values of the same row (or of the only one) and the same position."""
     rows = len(extent.limit)
@@ -582,6 +573,29 @@ def _patch(
     return new
 
 
+def _spans(edit: _Edit, extent: Extent, model: LiveModel) -> Spans:
+    return _checked(
+        edit.positions,
+        extent,
+        rows=edit.rows,
+        special=model.special_tokens if edit.skip_special else None,
+        pairs=edit.pairs,
+    )
+
+
+def _per_row(what: str, value: object, extent: Extent) -> torch.Tensor:
+    """A feature's number, or one per row: float32 [] or [batch, 1]."""
+    made = _numbers(what, value)
+    if made.ndim == 0:
+        return made
+    if tuple(made.shape) != (len(extent.limit),):
+        raise InputError(
+            f"The {what} of one feature is one value or one per row, not {list(made.shape)} "
+            f"for {len(extent.limit)} rows."
+        )
+    return made[:, None]
+
+
 def _finite(what: str, value: torch.Tensor) -> None:
     if not bool(value.isfinite().all()):
         raise InputError(f"The {what.removeprefix('the ')} of an edit is NaN or infinite.")
@@ -589,7 +603,7 @@ def _finite(what: str, value: torch.Tensor) -> None:
 
 def _number(what: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise InputError(f"The {what} of an edit is a number, not {_short(value)}.")
+        raise InputError(f"The {what} of an edit is a number, not {short(value)}.")
     _finite(what, torch.tensor(float(value)))
     return float(value)
 
@@ -606,22 +620,6 @@ def _numbers(what: str, value: object) -> torch.Tensor:
     return made
 
 
-def _integers(what: str, value: object) -> list[int]:
-    """One integer or several."""
-    if isinstance(value, torch.Tensor):
-        value = value.tolist()
-    several = isinstance(value, Iterable) and not isinstance(value, str)
-    found = list(cast("Iterable[object]", value)) if several else [value]
-    wrong = [v for v in found if isinstance(v, bool) or not isinstance(v, Integral)]
-    if wrong:
-        raise InputError(f"{what} must be whole numbers, not {_short(wrong[0])}.")
-    return [int(cast("int", v)) for v in found]
-
-
-def _short(value: object) -> str:
-    return f"{type(value).__name__} {str(value)[:40]!r}"
-
-
 # -- steps ---------------------------------------------------------------------------------------
 
 
@@ -630,9 +628,11 @@ class _Bound:
     """A step of one of our four edits."""
 
     lens: _Lens
-    spans: _Spans
+    spans: Spans
     new: _New
     sets: bool = False  # what was there before is gone
+    of_norm: bool = False  # `new` takes and gives fractions of the written vector's norm
+    unread: bool = False  # `new` only moves what is there, so a feature need not be read
 
     @property
     def reads(self) -> Site:
@@ -644,10 +644,20 @@ class _Bound:
 
     def read(self, x: torch.Tensor) -> torch.Tensor:
         if isinstance(self.lens, _FeatureLens):
+            if self.unread:
+                scale = self.lens.feature.basis.scale(_flat(self.reads, x)).unsqueeze(-1)
+                return torch.cat([torch.zeros_like(scale), scale], -1)
             return _with_scale(self.lens.feature.basis, [self.lens.feature.index], x)
         return self.lens.read(x)
 
-    def write(self, x: torch.Tensor, values: torch.Tensor, at: At) -> torch.Tensor:
+    def write(
+        self,
+        x: torch.Tensor,
+        values: torch.Tensor,
+        at: At,
+        before: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """See ``BoundEdit``. `before`: what x was before edits that count as made together."""
         scale = None
         if isinstance(self.lens, _FeatureLens):
             values, scale = values.unbind(-1)
@@ -655,7 +665,7 @@ class _Bound:
             columns = at.last(x.shape[3])
             rows = at.last(x.shape[2])
             new = self.new(values, columns)
-            mask = self.spans.mask(rows, at.prompt)
+            mask = self.spans.mask(rows, at.prompt, at.ids)
             mask = None if mask is None else mask[:, None, :, None]
             pairs = self.spans.pair_mask(rows, columns)
             if mask is not None and pairs is not None:
@@ -664,8 +674,12 @@ class _Bound:
                 mask = pairs
         else:
             positions = at.last(x.shape[1])
-            new = self.new(values, positions)
-            mask = self.spans.mask(positions, at.prompt)
+            if self.of_norm and scale is not None and isinstance(self.lens, _FeatureLens):
+                unit = self.lens.whole_norm(x if before is None else before, scale)
+                new = self.new(values / unit, positions) * unit
+            else:
+                new = self.new(values, positions)
+            mask = self.spans.mask(positions, at.prompt, at.ids)
             if mask is not None:
                 mask = mask.view(*mask.shape, *[1] * (values.ndim - 2))
         if mask is not None:
@@ -685,8 +699,8 @@ def bind(edits: Iterable[Edit], model: LiveModel, extent: Extent) -> list[BoundE
     for edit in edits:
         if isinstance(edit, type) or not hasattr(edit, "bind"):
             raise InputError(
-                f"{_short(edit)} is not an edit.",
-                "Edits are made with ng.Add, ng.Scale, ng.Clamp and ng.Ablate.",
+                f"{short(edit)} is not an edit.",
+                "Edits are made with ng.Add, ng.Scale, ng.Clamp, ng.Ablate, ng.Orthogonal, ng.Cap.",
             )
         steps += edit.bind(model, extent)
     for step in steps:
@@ -698,7 +712,7 @@ def bind(edits: Iterable[Edit], model: LiveModel, extent: Extent) -> list[BoundE
     ours = [s for s in steps if isinstance(s, _Bound) and s.sets]
     for i, one in enumerate(ours):
         for other in ours[:i]:
-            if one.lens.claims() & other.lens.claims() and _meet(one.spans, other.spans, extent):
+            if one.lens.claims() & other.lens.claims() and one.spans.meets(other.spans, extent):
                 raise InputError(
                     f"Two edits set the same values of {one.reads}: they conflict.",
                     "Keep one of them, or give them different positions.",
@@ -726,8 +740,9 @@ class _Together:
         return _with_scale(self.basis, features, x)
 
     def write(self, x: torch.Tensor, values: torch.Tensor, at: At) -> torch.Tensor:
+        before = x
         for i, step in enumerate(self.steps):
-            x = step.write(x, values[..., [i, -1]], at)
+            x = step.write(x, values[..., [i, -1]], at, before)
         return x
 
 
@@ -750,11 +765,3 @@ def _together(steps: Sequence[BoundEdit]) -> list[BoundEdit]:
         else:
             made.append(step)
     return made
-
-
-def _meet(one: _Spans, other: _Spans, extent: Extent) -> bool:
-    if not bool((one.reach(extent) & other.reach(extent)).any()):
-        return False
-    if one.pairs is None or other.pairs is None:
-        return True
-    return bool((one.pairs[:, :, None] == other.pairs[:, None]).all(-1).any())

@@ -11,16 +11,17 @@ import contextlib
 import itertools
 import queue
 import weakref
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
 
-from neuroglass.model.edits import At, BoundEdit, Edit, Extent, bind
+from neuroglass.model.edits import BoundEdit, Edit, bind
 from neuroglass.model.errors import InputError
 from neuroglass.model.hooks import Hooks
+from neuroglass.model.positions import At, Extent
 from neuroglass.model.prompts import padded
 from neuroglass.model.sites import Site
 from neuroglass.model.worker import Cancelled, Job, Priority
@@ -87,6 +88,42 @@ class Settings:
             raise InputError("stop has an empty string or something else in it.", "Give texts.")
 
 
+def fits(model: LiveModel, rows: Sequence[Sequence[int]], new: int) -> None:
+    """Refuse prompts that leave no room for `new` tokens.
+
+    Raises:
+        InputError: says how many there is room for.
+    """
+    longest = max(map(len, rows))
+    if longest + new > model.context:
+        raise InputError(
+            f"{longest} tokens of prompt and {new} new ones do not fit: "
+            f"{model.name} reads at most {model.context}.",
+            f"Ask for at most {model.context - longest} new tokens."
+            if longest < model.context
+            else "Shorten the prompt.",
+        )
+
+
+def settings_of(
+    max_new_tokens: int,
+    temperature: float,
+    top_p: float,
+    seed: int | None,
+    stop: str | Sequence[str],
+) -> Settings:
+    """Checked settings; `stop` is a text or a list of texts.
+
+    Raises:
+        InputError: a value is out of range.
+    """
+    if isinstance(stop, str):
+        stop = (stop,)
+    if not isinstance(stop, Sequence):
+        raise InputError(f"stop is {stop!r}.", "Give a text or a list of texts.")
+    return Settings(max_new_tokens, temperature, top_p, seed, tuple(stop))
+
+
 def whole_number(what: str, value: object, least: int) -> None:
     """Refuse what is not a whole number from `least` on.
 
@@ -101,17 +138,123 @@ def _is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-class Generation:
+T = TypeVar("T")
+
+
+@runtime_checkable
+class Halting(Protocol):
+    """A bound edit that can end rows: those in `halted`, bool [rows], write no further token."""
+
+    @property
+    def halted(self) -> torch.Tensor: ...
+
+
+class Stream(Generic[T]):
+    """Something under way on the model's thread that comes in steps: iterate, or ``finish()``.
+
+    The model works ahead while you look; ``cancel()``, an interrupt in the loop, or letting go of
+    this object ends it after the step it is at. What has been made stays.
+
+    Args:
+        model: the live model.
+        make: given the job and where to send steps, a generator as ``Worker.submit`` takes it.
+        priority, key: as in ``Worker.submit``: of one key, only the newest goes on.
+        listen: called with every step as it is made, on the model's thread: it must be quick.
+
+    Attributes:
+        steps: the steps that have been taken from the iterator so far.
+        cancelled: True once the iterator has ended because of a cancel.
+        job: the job.
+    """
+
+    def __init__(
+        self,
+        model: LiveModel,
+        make: Callable[[Job[None], Callable[[T], None]], Generator[None, None, None]],
+        *,
+        priority: Priority,
+        key: Hashable = None,
+        listen: Callable[[T], None] | None = None,
+    ) -> None:
+        self.model = model
+        self.steps: list[T] = []
+        self.cancelled = False
+        self._arriving: queue.SimpleQueue[T] = queue.SimpleQueue()
+        put = self._arriving.put
+
+        def send(step: T) -> None:
+            put(step)
+            if listen is not None:
+                listen(step)
+
+        self.job: Job[None] = model.work(lambda job: make(job, send), priority=priority, key=key)
+        self._finalizer = weakref.finalize(self, self.job.cancel)
+
+    def __iter__(self) -> Iterator[T]:
+        """The steps, from the first; those still to come are waited for."""
+        for index in itertools.count():
+            if index == len(self.steps) and not self._take():
+                return
+            yield self.steps[index]
+
+    def _take(self) -> bool:
+        """Move one more step over; False when there is none and none will come."""
+        try:
+            while True:
+                over = self.job.done  # before looking: nothing is put after the job is done
+                try:
+                    self.steps.append(self._arriving.get(timeout=0 if over else _SLICE))
+                    return True
+                except queue.Empty:
+                    if over:
+                        break
+        except BaseException:  # an interrupt: no hook may be left when the prompt is back
+            self.cancel()
+            with contextlib.suppress(Cancelled, TimeoutError):
+                self.job.result(timeout=10)
+            raise
+        try:
+            self.job.result()
+        except Cancelled:
+            self.cancelled = True
+        return False
+
+    def cancel(self) -> None:
+        """End it after the step it is at; the steps so far stay."""
+        self.job.cancel()
+
+    def finish(self) -> Self:
+        """Wait for the end (or the cancel) and return this.
+
+        Raises:
+            Exception: whatever went wrong in the model.
+        """
+        try:
+            # one wake-up at the end, not one a token
+            with contextlib.suppress(Cancelled):
+                self.job.result()
+        finally:
+            while not self._arriving.empty():
+                self.steps.append(self._arriving.get())
+        for _ in self:  # an error of the model, or that it was cancelled
+            pass
+        return self
+
+    @property
+    def state(self) -> str:
+        """``"writing"``, ``"complete"`` or ``"cancelled"``."""
+        return "cancelled" if self.cancelled else "complete" if self.job.done else "writing"
+
+
+class Generation(Stream[Step]):
     """A generation under way: iterate over its steps, or wait for the whole with ``finish()``.
 
-    The model writes ahead while you look; ``cancel()``, an interrupt in the loop, or letting go of
-    this object ends it after the token it is at. What has been written stays.
+    See ``Stream`` for how it is read and ended.
 
     Attributes:
         model: the live model.
         prompt: token ids of each row's prompt, the chat template's own tokens included.
-        steps: the steps that have been taken from the iterator so far.
-        cancelled: True once the iterator has ended because of a cancel.
+        steps, cancelled: see ``Stream``.
     """
 
     def __init__(
@@ -124,70 +267,17 @@ class Generation:
         *,
         priority: Priority,
     ) -> None:
-        self.model = model
         self.prompt = prompt
-        self.steps: list[Step] = []
-        self.cancelled = False
-        self._arriving: queue.SimpleQueue[Step] = queue.SimpleQueue()
         lengths = [len(row) for row in prompt]
         extent = Extent(lengths, [n + settings.max_new_tokens for n in lengths])
         bound = bind(edits, model, extent)
-        send = self._arriving.put
-        self._job: Job[None] = model.work(
-            lambda job: _write(model, prompt, settings, bound, sites, job, send),
-            priority=priority,
-        )
-        self._finalizer = weakref.finalize(self, self._job.cancel)
 
-    def __iter__(self) -> Iterator[Step]:
-        """The steps, from the first; those still to come are waited for."""
-        for index in itertools.count():
-            if index == len(self.steps) and not self._take():
-                return
-            yield self.steps[index]
+        def steps(job: Job[None], send: Callable[[Step], None]) -> Generator[None, None, None]:
+            for written in write(model, prompt, settings, bound, sites, job):
+                send(written.step)
+                yield
 
-    def _take(self) -> bool:
-        """Move one more step over; False when there is none and none will come."""
-        try:
-            while True:
-                over = self._job.done  # before looking: nothing is put after the job is done
-                try:
-                    self.steps.append(self._arriving.get(timeout=0 if over else _SLICE))
-                    return True
-                except queue.Empty:
-                    if over:
-                        break
-        except BaseException:  # an interrupt: no hook may be left when the prompt is back
-            self.cancel()
-            with contextlib.suppress(Cancelled, TimeoutError):
-                self._job.result(timeout=10)
-            raise
-        try:
-            self._job.result()
-        except Cancelled:
-            self.cancelled = True
-        return False
-
-    def cancel(self) -> None:
-        """End it after the token it is at; the steps so far stay."""
-        self._job.cancel()
-
-    def finish(self) -> Generation:
-        """Wait for the end (or the cancel) and return this.
-
-        Raises:
-            Exception: whatever went wrong in the model.
-        """
-        try:
-            # one wake-up at the end, not one a token
-            with contextlib.suppress(Cancelled):
-                self._job.result()
-        finally:
-            while not self._arriving.empty():
-                self.steps.append(self._arriving.get())
-        for _ in self:  # an error of the model, or that it was cancelled
-            pass
-        return self
+        super().__init__(model, steps, priority=priority)
 
     @property
     def tokens(self) -> list[list[int]]:
@@ -215,60 +305,111 @@ class Generation:
         return self.model.pieces.many(self.sequences[row])
 
     def __repr__(self) -> str:
-        state = "cancelled" if self.cancelled else "complete" if self._job.done else "writing"
         rows = len(self.prompt)
-        return f"Generation({rows} row{'s' * (rows > 1)}, {len(self.steps)} steps, {state})"
+        return f"Generation({rows} row{'s' * (rows > 1)}, {len(self.steps)} steps, {self.state})"
 
 
-def _write(
+@dataclass(frozen=True)
+class Start:
+    """A prompt that has been read already, in every row: what its pass left.
+
+    Attributes:
+        cache: the KV cache; it is written on, so give each generation its own.
+        last: next-token logits, float32 [rows, vocabulary].
+    """
+
+    cache: Any
+    last: torch.Tensor
+
+
+@dataclass(frozen=True)
+class Written:
+    """What ``write`` gives for every token.
+
+    Attributes:
+        step: the step.
+        log_p: the distributions that its tokens were taken from (before temperature and top-p),
+            nats, float32 [rows, vocabulary].
+    """
+
+    step: Step
+    log_p: torch.Tensor
+
+
+def write(
     model: LiveModel,
-    prompt: list[list[int]],
+    prompt: Sequence[Sequence[int]],
     settings: Settings,
     bound: Sequence[BoundEdit],
     sites: Sequence[Site],
-    job: Job[None],
-    send: Callable[[Step], None],
-) -> Generator[None, None, None]:
-    """The job: prefill, then one token per step."""
+    job: Job[Any],
+    *,
+    streams: Sequence[int] | None = None,
+    reads: Mapping[int, int] | None = None,
+    start: Start | None = None,
+) -> Generator[Written, None, None]:
+    """The loop, for jobs on the model's thread: prefill, then one token per step.
+
+    Args:
+        prompt: ids of each row.
+        bound: steps of edits, from ``bind`` with the extent of these rows.
+        sites: what each step keeps.
+        job: is asked whether it has been cancelled.
+        streams: which stream of the seed each row draws from; rows with one stream have common
+            random numbers. None: each its own.
+        reads: row -> the row whose tokens it is given in place of its own choice.
+        start: the prompt's pass, if it has been made; all rows are then of one length.
+    """
     device = model.hf.device
     tokens, mask = (t.to(device) for t in padded(prompt, "left"))
     lengths = mask.sum(1)
     n_rows = len(prompt)
-    choose = _chooser(settings, n_rows)
+    choose = _chooser(settings, range(n_rows) if streams is None else streams)
+    source = torch.tensor([(reads or {}).get(row, row) for row in range(n_rows)])
     ended = torch.zeros(n_rows, dtype=torch.bool)
     written: list[list[int]] = [[] for _ in prompt]
     padding = not bool(mask.all())
     cache: Any = None
     columns = (mask.cumsum(1) - 1).masked_fill(~mask, -1)
+    halting = [one for one in bound if isinstance(one, Halting)]
     for index in range(settings.max_new_tokens):
-        at = At(columns, tokens.shape[1], lengths)
-        hooks = Hooks(
-            model.hf,
-            model.family,
-            [s for s in sites if s.name != "logits"],
-            at=at,
-            edits=bound,
-            check=job.check if tokens.shape[1] > 1 else None,  # else between tokens
-        )
-        options: dict[str, Any] = {}
-        if padding:  # without, a mask that masks nothing would only make the pass slower
-            options["attention_mask"] = (columns >= 0).long()
-            options["position_ids"] = at.last(tokens.shape[1]).clamp_min(0)
-        if Site("logits") not in sites and model.keeps_last_logits:
-            options["logits_to_keep"] = 1
-        with torch.no_grad(), hooks:
-            out = model.hf(input_ids=tokens, past_key_values=cache, use_cache=True, **options)
-            logits = hooks.at(Site("logits"), out.logits, keep=Site("logits") in sites)
-        cache = out.past_key_values
-        last = logits[:, -1].float().cpu()
+        kept: Mapping[str, torch.Tensor] = {}
+        if index == 0 and start is not None:
+            cache, last = start.cache, start.last
+        else:
+            at = At(columns, tokens.shape[1], lengths, tokens)
+            hooks = Hooks(
+                model.hf,
+                model.family,
+                [s for s in sites if s.name != "logits"],
+                at=at,
+                edits=bound,
+                check=job.check if tokens.shape[1] > 1 else None,  # else between tokens
+            )
+            options: dict[str, Any] = {}
+            if padding:  # without, a mask that masks nothing would only make the pass slower
+                options["attention_mask"] = (columns >= 0).long()
+                options["position_ids"] = at.last(tokens.shape[1]).clamp_min(0)
+            if Site("logits") not in sites and model.keeps_last_logits:
+                options["logits_to_keep"] = 1
+            with torch.no_grad(), hooks:
+                out = model.hf(input_ids=tokens, past_key_values=cache, use_cache=True, **options)
+                logits = hooks.at(Site("logits"), out.logits, keep=Site("logits") in sites)
+            cache = out.past_key_values
+            kept = hooks.sites
+            last = logits[:, -1].float().cpu()
+        for one in halting:
+            ended |= one.halted
+        if bool(ended.all()):
+            return
         if not bool((last.amax(-1) < torch.inf).all()):  # a NaN is not below either
             raise InputError(
                 f"The logits after {index} new tokens are NaN or infinite.",
                 "An edit has driven the model out of the numbers: make it weaker.",
             )
-        chosen = choose(last)
+        chosen = choose(last)[source]
         log_p = last.log_softmax(-1)
-        entropy = -torch.linalg.vecdot(last.softmax(-1), log_p.clamp_min(-1e4))
+        entropy = -torch.linalg.vecdot(log_p.exp(), log_p.clamp_min(-1e4))
         before = ended.clone()
         for row, token in enumerate(chosen.tolist()):
             if not before[row]:
@@ -277,22 +418,20 @@ def _write(
             [w[-1] in model.end_tokens or _stopped(model, w, settings.stop) for w in written]
         )
         shown = chosen.masked_fill(before, -1)
-        send(
-            Step(
-                index=index,
-                tokens=shown,
-                pieces=["" if t < 0 else model.pieces.one(t)[0] for t in shown.tolist()],
-                logprobs=log_p.gather(1, chosen[:, None])[:, 0].masked_fill(before, torch.nan),
-                entropy=entropy.masked_fill(before, torch.nan),
-                ended=ended.clone(),
-                sites=hooks.sites,
-            )
+        step = Step(
+            index=index,
+            tokens=shown,
+            pieces=["" if t < 0 else model.pieces.one(t)[0] for t in shown.tolist()],
+            logprobs=log_p.gather(1, chosen[:, None])[:, 0].masked_fill(before, torch.nan),
+            entropy=entropy.masked_fill(before, torch.nan),
+            ended=ended.clone(),
+            sites=kept,
         )
+        yield Written(step, log_p)
         if bool(ended.all()):
             return
         tokens = chosen[:, None].to(device)
         columns = torch.cat([columns, columns[:, -1:] + 1], 1)
-        yield
 
 
 def _stopped(model: LiveModel, written: list[int], stop: tuple[str, ...]) -> bool:
@@ -302,32 +441,33 @@ def _stopped(model: LiveModel, written: list[int], stop: tuple[str, ...]) -> boo
     return any(s in text for s in stop)
 
 
-def _chooser(settings: Settings, rows: int) -> Callable[[torch.Tensor], torch.Tensor]:
+def _chooser(settings: Settings, streams: Sequence[int]) -> Callable[[torch.Tensor], torch.Tensor]:
     """Next tokens from logits, float32 [rows, vocabulary] -> int64 [rows].
 
-    Sampling draws one uniform number per row and step and takes the token whose slice of the
-    cumulated probabilities (likeliest first) holds it. Each row has its own stream of the seed, so
-    two generations with one seed share their chance, row by row, whatever else differs.
+    Sampling takes the largest p / e, where e is exponential noise, one number per token of the
+    vocabulary (the Gumbel-max trick). Rows of one stream share it: common random numbers. Equal
+    distributions then give equal tokens, and two that differ by a total variation of d differ in
+    at most 2d / (1 + d) of their tokens, which no split of one uniform number promises. Streams
+    depend on the seed alone: two generations share their chance, whatever else differs.
     """
     if settings.temperature == 0:
         return lambda logits: logits.argmax(-1)
     master = torch.Generator()  # torch's own is the user's
     master.manual_seed(settings.seed) if settings.seed is not None else master.seed()
-    # one after another, so that a row's stream does not depend on how many there are
-    seeds = [int(torch.randint(2**62, (1,), generator=master)) for _ in range(rows)]
-    streams = [torch.Generator().manual_seed(seed) for seed in seeds]
+    # one after another, so that a stream does not depend on how many there are
+    seeds = [int(torch.randint(2**62, (1,), generator=master)) for _ in range(max(streams) + 1)]
+    chance = {i: torch.Generator().manual_seed(seeds[i]) for i in dict.fromkeys(streams)}
 
     def choose(logits: torch.Tensor) -> torch.Tensor:
         below = logits - logits.max(-1, keepdim=True).values  # a tiny temperature makes -inf of it
-        p, order = (below / settings.temperature).softmax(-1).sort(dim=-1, descending=True)
-        total = p.cumsum(-1)
-        # top-p: the fewest tokens that together reach it
-        p = p.masked_fill(total - p >= settings.top_p, 0.0)
-        total = p.cumsum(-1)
-        u = torch.stack([torch.rand(1, generator=g) for g in streams]) * total[:, -1:]
-        at = (total <= u).sum(-1, keepdim=True).clamp_max(p.shape[1] - 1)
-        # rounding may put u at the very end, past the last token that is left
-        at = torch.minimum(at, (p > 0).sum(-1, keepdim=True) - 1)
-        return order.gather(1, at)[:, 0]
+        below = below / settings.temperature
+        if settings.top_p < 1:
+            p, order = below.softmax(-1).sort(dim=-1, descending=True)
+            # the fewest tokens that together reach it
+            out = p.cumsum(-1) - p >= settings.top_p
+            below = below.masked_fill(out.scatter(1, order, out), -torch.inf)
+        size = logits.shape[1]
+        noise = {i: torch.empty(size).exponential_(generator=g).log() for i, g in chance.items()}
+        return (below - torch.stack([noise[i] for i in streams])).argmax(-1)
 
     return choose

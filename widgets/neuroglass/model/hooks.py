@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
-    from neuroglass.model.edits import At, BoundEdit
+    from neuroglass.model.edits import BoundEdit
     from neuroglass.model.families import Family
     from neuroglass.model.norms import Norm
+    from neuroglass.model.positions import At
 
 
 class _StopForward(BaseException):

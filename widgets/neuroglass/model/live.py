@@ -22,13 +22,14 @@ from neuroglass.model import directions
 from neuroglass.model.anatomy import Anatomy
 from neuroglass.model.attention import has_eager
 from neuroglass.model.basis import Feature, Head, NeuronBasis, feature_of
-from neuroglass.model.edits import At, Edit, Extent, Scale, bind
+from neuroglass.model.edits import Edit, Scale, bind
 from neuroglass.model.errors import InputError
 from neuroglass.model.families import Family, family_of, verify
-from neuroglass.model.generate import Generation, Settings, whole_number
+from neuroglass.model.generate import Generation, fits, settings_of, whole_number
 from neuroglass.model.gradients import Gradients, Objective, differentiate, frozen
 from neuroglass.model.hooks import Hooks
 from neuroglass.model.norms import Norm, measure
+from neuroglass.model.positions import At, Extent
 from neuroglass.model.prompts import Prompt, Prompts, padded
 from neuroglass.model.run import MASSIVE_RATIO, Run
 from neuroglass.model.sites import ATTENTION, Site
@@ -266,7 +267,12 @@ class LiveModel(Anatomy):
             self.hf,
             self.family,
             inside,
-            at=At((mask.cumsum(1) - 1).masked_fill(~mask, -1), mask.shape[1], prompt),
+            at=At(
+                (mask.cumsum(1) - 1).masked_fill(~mask, -1),
+                mask.shape[1],
+                prompt,
+                tokens,
+            ),
             edits=bound,
             norms_at=norms_at,
             stop=not logits,
@@ -301,8 +307,7 @@ class LiveModel(Anatomy):
         special = torch.zeros_like(mask)
         bos = torch.zeros_like(mask)
         if self.tokenizer is not None:
-            ids = torch.tensor(self.tokenizer.all_special_ids, device=tokens.device)
-            special = torch.isin(tokens, ids) & mask
+            special = self.special_tokens[tokens] & mask
             if self.tokenizer.bos_token_id is not None:
                 bos[:, 0] = tokens[:, 0] == self.tokenizer.bos_token_id
         massive = (norms > MASSIVE_RATIO * norms[mask].median()) & mask
@@ -367,25 +372,12 @@ class LiveModel(Anatomy):
             InputError: as in ``run``; a setting out of range; the tokens would not fit into the
                 context.
         """
-        if isinstance(stop, str):
-            stop = (stop,)
-        if not isinstance(stop, Sequence):
-            raise InputError(f"stop is {stop!r}.", "Give a text or a list of texts.")
-        stops = tuple(stop)
-        settings = Settings(max_new_tokens, temperature, top_p, seed, stops)
+        settings = settings_of(max_new_tokens, temperature, top_p, seed, stop)
         whole_number("n", n, 1)
         rows = [r for r in self.prompts.rows(prompt, prepend_bos=prepend_bos) for _ in range(n)]
-        if stops:
+        if settings.stop:
             self.prompts.need_tokenizer()
-        longest = max(map(len, rows))
-        if longest + max_new_tokens > self.context:
-            raise InputError(
-                f"{longest} tokens of prompt and {max_new_tokens} new ones do not fit: "
-                f"{self.name} reads at most {self.context}.",
-                f"Ask for at most {self.context - longest} new tokens."
-                if longest < self.context
-                else "Shorten the prompt.",
-            )
+        fits(self, rows, max_new_tokens)
         return Generation(
             self,
             rows,
@@ -403,6 +395,15 @@ class LiveModel(Anatomy):
         if ends is None and self.tokenizer is not None:
             ends = self.tokenizer.eos_token_id
         return frozenset(() if ends is None else [ends] if isinstance(ends, int) else ends)
+
+    @cached_property
+    def special_tokens(self) -> torch.Tensor:
+        """Whether a token is special to the tokenizer, bool [vocabulary]; none without one."""
+        special = torch.zeros(self.vocabulary, dtype=torch.bool)
+        if self.tokenizer is not None:
+            ids = torch.tensor(self.tokenizer.all_special_ids, dtype=torch.int64)
+            special[ids[ids < self.vocabulary]] = True
+        return special.to(self.hf.device)
 
     @cached_property
     def keeps_last_logits(self) -> bool:

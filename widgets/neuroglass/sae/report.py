@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from neuroglass.model.edits import At, BoundEdit, Extent
+from neuroglass.model.edits import BoundEdit
 from neuroglass.model.errors import InputError
+from neuroglass.model.positions import At, Extent
 from neuroglass.model.run import Run
 from neuroglass.model.sites import PER_HEAD
 

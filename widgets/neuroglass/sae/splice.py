@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from neuroglass.model.edits import At, BoundEdit, Extent
+from neuroglass.model.edits import BoundEdit
+from neuroglass.model.positions import At, Extent
 from neuroglass.model.sites import PER_HEAD
 
 if TYPE_CHECKING:

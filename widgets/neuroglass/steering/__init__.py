@@ -1,0 +1,1 @@
+"""Steering: strengths and their units, settings, side-by-side sessions and their readouts."""
