@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from neuroglass.views.heatmap import TokenHeatmap
     from neuroglass.views.link import link
     from neuroglass.views.live_heatmap import LiveTokenHeatmap, heatmap
+    from neuroglass.views.steer import Steer
 
 __version__ = _version("neuroglass")
 
@@ -115,6 +116,7 @@ _WHERE = {
     "Scales": "steering.strength",
     "Session": "steering.session",
     "Setting": "steering.setting",
+    "Steer": "views.steer",
     "Steered": "steering.session",
     "Sweep": "steering.dose",
     "calibrate": "steering.strength",
@@ -163,6 +165,7 @@ __all__ = [
     "Session",
     "Setting",
     "Site",
+    "Steer",
     "Steered",
     "Store",
     "StoredFeature",

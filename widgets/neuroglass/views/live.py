@@ -22,6 +22,7 @@ from neuroglass.model.worker import Cancelled, Job, Priority
 from neuroglass.views.base import View
 from neuroglass.views.protocol import Request
 
+Draw = Callable[[Any], Mapping[str, Any]]
 Origin = tuple[str, int]  # the (view, id) that asked; ("", 0) is Python
 
 
@@ -87,14 +88,19 @@ class LiveView(View):
         self._pending: tuple[Job[Any], Callable[[], None]] | None = None
         self._picture: Picture | None = None
         self._check(settings)
-        picture = model.work(
-            lambda job: self._steps(job, settings, ("", 0)), priority=Priority.INTERACTIVE
-        ).result()
+        picture = self._first(settings)
         self._picture = picture
         title = f"{model.name} · {model.dtype} · {model.hf.device}"
         View.__init__(self, title=title, **picture.traits(), **traits)
         self.set_trait("live", True)
         self.observe(self._on_setting, names=self._setting_names())
+
+    def _first(self, settings: Any) -> Picture:
+        """The first picture, waited for."""
+        made: Picture = self.model.work(
+            lambda job: self._steps(job, settings, ("", 0)), priority=Priority.INTERACTIVE
+        ).result()
+        return made
 
     # -- what a class of views says ----------------------------------------------------------
 
@@ -171,12 +177,12 @@ class LiveView(View):
 
     def _start(self, settings: Any) -> None:
         """Run from Python, without waiting."""
-        job = self._submit(settings, ("", 0), "python")
-        self._pending = job, self._when_done(job, self._finish_own)
+        job, draw = self._submit(settings, ("", 0), "python")
+        self._pending = job, self._when_done(job, lambda ended: self._finish_own(ended, draw))
 
-    def _finish_own(self, job: Job[Any]) -> None:
+    def _finish_own(self, job: Job[Any], draw: Callable[[Any], Any]) -> None:
         try:
-            self._draw(job.result(0))
+            draw(job.result(0))
         except Cancelled:
             pass  # a newer assignment took its place, and draws
         except Exception as error:
@@ -208,20 +214,22 @@ class LiveView(View):
         except InputError as error:
             self._show_error(error)
             raise
-        job = self._submit(settings, (request.view, request.id), request.view)
-        self._pending = job, self._answer_with(request, job, self._draw)
+        job, draw = self._submit(settings, (request.view, request.id), request.view)
+        self._pending = job, self._answer_with(request, job, draw)
 
     def _fail(self, request: Request, error: BaseException) -> None:
         if request.kind == "run" and not isinstance(error, Cancelled):
             self._show_error(error)  # a trait, so that it survives a reload
         super()._fail(request, error)
 
-    def _submit(self, settings: Any, origin: Origin, asker: str) -> Job[Any]:
-        return self.model.work(
+    def _submit(self, settings: Any, origin: Origin, asker: str) -> tuple[Job[Any], Draw]:
+        """The job of a run, and what draws its value."""
+        job = self.model.work(
             lambda job: self._steps(job, settings, origin),
             priority=Priority.INTERACTIVE,
             key=(self.model_id, asker, "run"),
         )
+        return job, self._draw
 
     def _draw(self, picture: Any) -> Mapping[str, Any]:
         """Set everything that shows at once, as one message to the browser."""
