@@ -49,7 +49,9 @@ if TYPE_CHECKING:
     from neuroglass.views.heatmap import TokenHeatmap
     from neuroglass.views.link import link
     from neuroglass.views.live_heatmap import LiveTokenHeatmap, heatmap
+    from neuroglass.views.peek import LogitPeek
     from neuroglass.views.steer import Steer
+    from neuroglass.views.watch import Watch
 
 __version__ = _version("neuroglass")
 
@@ -75,6 +77,7 @@ _WHERE = {
     "Logit": "model.gradients",
     "LogitDifference": "model.gradients",
     "LogitEffect": "model.directions",
+    "LogitPeek": "views.peek",
     "MissingExtraError": "model.errors",
     "ModelLoadError": "model.errors",
     "NeuroglassError": "model.errors",
@@ -97,6 +100,7 @@ _WHERE = {
     "TrainingStopped": "sae.training",
     "Transcoder": "sae.dictionary",
     "UnlistedArchitectureWarning": "model.load",
+    "Watch": "views.watch",
     "export_notebook": "views.export",
     "harvest": "features.harvest",
     "heatmap": "views.live_heatmap",
@@ -151,6 +155,7 @@ __all__ = [
     "Logit",
     "LogitDifference",
     "LogitEffect",
+    "LogitPeek",
     "MissingExtraError",
     "ModelLoadError",
     "NeuroglassError",
@@ -177,6 +182,7 @@ __all__ = [
     "TrainingStopped",
     "Transcoder",
     "UnlistedArchitectureWarning",
+    "Watch",
     "calibrate",
     "contrast",
     "dose_response",

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
+from neuroglass import zoo
 from neuroglass.model.basis import Basis, Feature, Head, NeuronBasis
 from neuroglass.model.errors import InputError
 from neuroglass.model.zoo import zoo_texts
@@ -111,7 +112,7 @@ class Rack:
             self._hold(given)
             return given.settings(0.0)
         if isinstance(given, Setting):
-            self._own(given.feature)
+            self.own(given.feature)
             return [given]
         feature = self.find(given) if isinstance(given, str) else given
         if not isinstance(feature, Feature | Head):
@@ -119,10 +120,15 @@ class Rack:
                 f"{type(given).__name__} can't be steered.",
                 "Give features, such as sae[123], model.neuron(0, 77) or model.head(0, 3).",
             )
-        self._own(feature)
+        self.own(feature)
         return [self.idle(feature)]
 
-    def _own(self, feature: Steered) -> None:
+    def own(self, feature: Steered) -> None:
+        """Take a handle's basis in, so that its features can be named.
+
+        Raises:
+            InputError: another model's, or a second basis of one name.
+        """
         self.model.owns(feature.model, id_of(feature))
         if isinstance(feature, Feature):
             self._hold(feature.basis)
@@ -138,7 +144,7 @@ class Rack:
         """What is known of a feature without running the model."""
         if feature.id not in self.scales:
             stored = None
-            if self.store is not None and self.store.basis.fingerprint == feature.basis.fingerprint:
+            if self.store is not None and self._stored(feature):
                 stored = self.store[feature.index]
             source = f"store {self.store.name}" if self.store is not None else ""
             self.scales[feature.id] = scales(feature, stored, source=source)
@@ -176,10 +182,14 @@ class Rack:
 
     def _fires_at(self, feature: Feature) -> list[str]:
         """Tokens that it fires at most, from the store."""
-        store = self.store
-        if store is None or store.basis.fingerprint != feature.basis.fingerprint:
+        if self.store is None or not self._stored(feature):
             return []
-        return [str(t) for t in store.tokens(feature.index)["token"].head(4)]
+        return [str(t) for t in self.store.tokens(feature.index)["token"].head(4)]
+
+    def _stored(self, feature: Feature) -> bool:
+        """The store knows it."""
+        store = self.store
+        return store is not None and store.basis.fingerprint == feature.basis.fingerprint
 
     # -- searching ---------------------------------------------------------------------------
 
@@ -293,29 +303,45 @@ class Rack:
 
     # -- code --------------------------------------------------------------------------------
 
-    def code(self, settings: Sequence[Setting]) -> tuple[list[str], str]:
-        """Python that makes settings: lines that come first, and the list."""
+    def handles(self, features: Sequence[Steered]) -> tuple[list[str], list[str]]:
+        """Python that names features: lines that make their bases, and an expression for each."""
         needed = dict.fromkeys(
-            s.feature.basis.name
-            for s in settings
-            if isinstance(s.feature, Feature) and s.feature.basis.name in self.bases
+            f.basis.name for f in features if isinstance(f, Feature) and f.basis.name in self.bases
         )
         names = {b: re.sub(r"\W", "_", b).lower() for b in needed}
         names = {b: n if n.isidentifier() else f"basis_{n}" for b, n in names.items()}
         lines = [f"{names[b]} = {self._code[b]}" for b in needed]
-        return lines, f"[{', '.join(self._one(s, names) for s in settings)}]"
+        made = []
+        for f in features:
+            if isinstance(f, Head):
+                made.append(f"model.head({f.layer}, {f.index})")
+            elif f.basis.name in names:
+                made.append(f"{names[f.basis.name]}[{f.index}]")
+            else:
+                made.append(f"model.neuron({f.read_site.layer}, {f.index})")
+        return lines, made
 
-    def _one(self, setting: Setting, names: Mapping[str, str]) -> str:
-        feature = setting.feature
-        if isinstance(feature, Head):
-            handle = f"model.head({feature.layer}, {feature.index})"
-        elif feature.basis.name in names:
-            handle = f"{names[feature.basis.name]}[{feature.index}]"
-        else:
-            handle = f"model.neuron({feature.read_site.layer}, {feature.index})"
+    def code(self, settings: Sequence[Setting]) -> tuple[list[str], str, str]:
+        """Python that makes settings: lines that come first, the list, and more arguments."""
+        lines, handles = self.handles([s.feature for s in settings])
+        more = ""
+        if self.store is not None:
+            name = self.store.name
+            where = f"zoo/{name}" if name in zoo.stores() else str(self.store.folder)
+            lines.append(f"store = ng.open_store({where!r}, model)")
+            more = ", store=store"
+        listed = [self._one(s, h) for s, h in zip(settings, handles, strict=True)]
+        return lines, f"[{', '.join(listed)}]", more
+
+    def _one(self, setting: Setting, handle: str) -> str:
+        if setting.unit in {"max", "std"} and isinstance(setting.feature, Feature):
+            one = self.known(setting.feature).one(setting.unit)
+            if one is not None and not self._stored(setting.feature):
+                # what a calibration has measured is not known to whoever runs the code
+                setting = replace(setting, value=setting.value * one, unit="raw")
         parts = [handle, repr(setting.mode)]
         if setting.mode != "ablate":
-            parts.append(f"{setting.value:g}")
+            parts.append(f"{setting.value:.6g}")
         if setting.unit != "raw":
             parts.append(f"unit={setting.unit!r}")
         if setting.positions != "all":

@@ -146,7 +146,11 @@ class SliderView(LiveView):
         return self._checked(proposal)
 
     def _before_drawing(self, picture: Any) -> None:
-        ids = [s["feature"] for s in picture.settings.sliders]
+        self._show_known(picture.settings.sliders)
+
+    def _show_known(self, sliders: Sequence[Mapping[str, Any]] | None = None) -> None:
+        shown = self.sliders if sliders is None else sliders
+        ids = [s["feature"] for s in shown]
         self.known = {i: self._rack.about(self._rack.find(i)) for i in ids}
 
     @property
@@ -267,10 +271,10 @@ class SliderView(LiveView):
 
         self._answer_with(request, job, use)
 
-    def _call(self, made: SliderSettings, name: str, prompt: str) -> str:
-        """Python that makes the view again; `prompt` and further arguments are given."""
-        lines, listed = self._rack.code(self._settings_in(made.sliders))
-        return self._code(lines, f"ng.{name}(model, {listed}, {prompt})", made.edits)
+    def _call(self, made: SliderSettings, before: str, after: str) -> str:
+        """Python that makes the view again: a call with the settings between `before`, `after`."""
+        lines, listed, more = self._rack.code(self._settings_in(made.sliders))
+        return self._code(lines, f"{before}{listed}{after}{more})", made.edits)
 
     @staticmethod
     def _changed_from_default(made: Any, kind: type, names: Sequence[str]) -> str:

@@ -137,9 +137,7 @@ class Steer(SliderView):
         self._shown: Steered | None = None
         self._dose: DoseResponse | None = None
         self._begin(model, settings, choices=self._rack.choices(), **traits)
-        self.known = {
-            s["feature"]: self._rack.about(self._rack.find(s["feature"])) for s in self.sliders
-        }
+        self._show_known()
 
     @classmethod
     def from_state(
@@ -210,8 +208,10 @@ class Steer(SliderView):
 
         def listen(event: Event) -> None:
             if origin[0]:
-                body = event_json(event)
-                self.send(reply(*origin, event.index + 1, done=False, event=body))
+                body = {"event": event_json(event)}
+                if event.index == 0:
+                    body["prompt"] = _prompt_of(session)
+                self.send(reply(*origin, event.index + 1, done=False, **body))
 
         steered = session.start(
             self._settings_in(settings.sliders), edits=settings.edits, listen=listen, key=key
@@ -257,12 +257,11 @@ class Steer(SliderView):
     def _picture_of(self, run: _Run, *, stopped: bool = False) -> Picture:
         steered, settings = run.steered.finish(), run.settings
         session = steered.session
-        pieces, kinds = session.pieces
         self._shown = steered
         frame = {
             "view": run.origin[0],
             "id": run.origin[1],
-            "prompt": {"pieces": pieces, "kinds": kinds},
+            "prompt": _prompt_of(session),
             "n": session.n,
             "tokens": list(settings.tokens),
             "events": [event_json(e) for e in steered.steps],
@@ -270,7 +269,7 @@ class Steer(SliderView):
         }
         arguments = f"prompt={list(settings.prompt) if settings.chat else settings.text!r}"
         arguments += self._changed_from_default(settings, _Settings, _OPTIONS)
-        return Picture(settings, frame, self._call(settings, "Steer", arguments))
+        return Picture(settings, frame, self._call(settings, "ng.Steer(model, ", f", {arguments}"))
 
     # -- dose–response -----------------------------------------------------------------------
 
@@ -378,3 +377,8 @@ class Steer(SliderView):
     def __repr__(self) -> str:
         count = len(self.sliders)
         return f"Steer({count} slider{'s' * (count != 1)} on {self.title.split(' · ')[0]})"
+
+
+def _prompt_of(session: Session) -> dict[str, Any]:
+    pieces, kinds = session.pieces
+    return {"pieces": pieces, "kinds": kinds}

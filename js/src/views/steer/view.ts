@@ -19,7 +19,7 @@ import { Pair } from "./pair.js";
 import { factList, summary } from "./panel.js";
 import { type Traits, WRITING, type Writing } from "./synced.js";
 import { readoutsOf } from "./texts.js";
-import type { WireEvent } from "./wire.js";
+import type { WireEvent, WireTexts } from "./wire.js";
 import { WritingControls } from "./writing.js";
 
 export class SteerView {
@@ -29,6 +29,7 @@ export class SteerView {
   readonly #writing: WritingControls;
   readonly #prompt: Strip;
   readonly #promptLine: HTMLElement;
+  readonly #promptPointer: TokenPointer;
   readonly #pair: Pair;
   readonly #dose: Dose;
   readonly #readout = focusable(h("select", { class: "ng-readout", "aria-label": "what colours the tokens" }));
@@ -36,6 +37,7 @@ export class SteerView {
   readonly #bar: HTMLElement;
   #draft: Writing;
   #events: readonly WireEvent[] = [];
+  #pieces: readonly string[] = []; // of the prompt
   #n = 1;
   #followed: readonly string[] = []; // tokens whose numbers the events have
   #generation = 0; // the request whose tokens are shown
@@ -62,10 +64,10 @@ export class SteerView {
     });
     this.#prompt = new Strip(signal);
     this.#prompt.element.setAttribute("aria-label", "the prompt as the model reads it");
-    new TokenPointer(this.#prompt, {
+    this.#promptPointer = new TokenPointer(this.#prompt, {
       point: () => undefined,
       pick: (i) => {
-        if (shell.live) this.#finder.at(i, shell.synced.get("frame").prompt?.pieces[i] ?? "");
+        if (shell.live) this.#finder.at(i, this.#pieces[i] ?? "");
       },
     });
     this.#promptLine = h("div", { class: "ng-prompt" }, h("div", { class: "ng-half-head" }, "the prompt, as the model reads it"), this.#prompt.element);
@@ -133,8 +135,9 @@ export class SteerView {
   }
 
   /** One more token of the newest request. */
-  #arrived({ id, event }: Reply & { event?: WireEvent }): void {
+  #arrived({ id, event, prompt }: Reply & { event?: WireEvent; prompt?: WireTexts["prompt"] }): void {
     if (!event) return;
+    if (prompt) this.#showPrompt(prompt);
     const first = id !== this.#generation;
     this.#generation = id;
     this.#events = first ? [event] : [...this.#events, event];
@@ -209,10 +212,14 @@ export class SteerView {
       this.#n = n;
       this.#followed = tokens;
       this.#pair.old = this.#shell.running && wire.view !== this.#shell.name;
-      const kinds = prompt?.kinds ?? [];
-      this.#prompt.update(prompt?.pieces ?? [], (i) => ["", " ng-raw", " ng-special"][kinds[i] ?? 0] ?? "");
+      if (prompt) this.#showPrompt(prompt);
       this.#draw();
     });
+  }
+
+  #showPrompt({ pieces, kinds }: WireTexts["prompt"]): void {
+    this.#pieces = pieces;
+    this.#prompt.update(pieces, (i) => (["", " ng-raw", " ng-special"][kinds[i] ?? 0] ?? "") + this.#promptPointer.classOf(i));
   }
 
   #draw(): void {
