@@ -314,6 +314,8 @@ def test_a_stores_row_gives_max_and_std(zoo: LiveModel) -> None:
     assert known.std == pytest.approx((row["mean_square"] - row["mean"] ** 2) ** 0.5)
     assert known.norm is None
     assert known.source == "A-8x"
+    stored: Any = ng.open_store("zoo/A-8x", model=zoo)[77]
+    assert isinstance(Setting(stored, "clamp", 1.0, "max").feature, Feature)
 
 
 # -- JSON and bad input ----------------------------------------------------------------------------

@@ -44,6 +44,7 @@ class Prefix:
     Attributes:
         cache: its KV cache, of one row; never written on.
         last: next-token logits, float32 [1, vocabulary].
+        kept: whether the cache can be copied and joined: one key and value tensor per layer.
         resumable: whether passes can begin at a later layer.
     """
 
@@ -59,8 +60,10 @@ class Prefix:
             out, hooks = self._whole([*ends, final], (), 1, check)
         self.cache: Any = out.past_key_values
         self.last: torch.Tensor = out.logits[:, -1].float().cpu()
-        self._entering = [hooks.sites[str(s)] for s in ends]
-        self.resumable = self._checked(hooks.sites[str(final)])
+        # of each layer; and, as if there were one more, what the last one leaves
+        self._entering = [hooks.sites[str(s)] for s in [*ends, final]]
+        self.kept = _plain(self.cache)
+        self.resumable = self.kept and self._checked()
 
     def __len__(self) -> int:
         return self.ids.shape[1]
@@ -95,19 +98,28 @@ class Prefix:
         cache = None
         if cached:
             cache = copy.deepcopy(self.cache)
-            for kept in cache.layers[layer:]:
-                kept.reset()
+            for later in cache.layers[layer:]:  # empty, whatever `reset` of this version does
+                later.keys, later.values = later.keys[:, :, :0], later.values[:, :, :0]
+                if hasattr(later, "cumulative_length"):  # of a sliding window
+                    later.cumulative_length = 0
         hooks = self._hooks(sites, edits, rows, check)
         with torch.no_grad(), hooks:
-            logits = hooks.at(Site("logits"), self._from(layer, rows, cache))
+            logits = hooks.at(Site("logits"), self._from(layer, rows, cache, hooks))
         return logits[:, -1].float().cpu(), cache, hooks.sites
 
     def first_layer(self, edits: Sequence[BoundEdit]) -> int | None:
-        """The layer that a pass with these edits begins at; None: with the embeddings."""
+        """The layer that a pass with these edits begins at; None: with the embeddings.
+
+        `n_layers`: after the last one. What a layer leaves is what enters the next.
+        """
         if not edits:
             return self.model.n_layers
-        first = min(step.reads.order[0] for step in edits)
-        return None if first < 0 else int(min(first, self.model.n_layers))
+        first = min((step.reads for step in edits), key=lambda site: site.order)
+        if first.name == "embed":
+            return None
+        if first.layer is None:
+            return self.model.n_layers
+        return first.layer + (first.name == "resid_post")
 
     # -- passes --------------------------------------------------------------------------------
 
@@ -159,12 +171,15 @@ class Prefix:
                 scope.callback(handle.remove)
             yield
 
-    def _from(self, layer: int, rows: int, cache: Any) -> torch.Tensor:
+    def _from(self, layer: int, rows: int, cache: Any, hooks: Hooks | None = None) -> torch.Tensor:
         """Logits of the last token: the blocks from `layer` on, and what follows them."""
         model = self.model
-        if layer == model.n_layers:
+        entering = self._entering[layer].expand(rows, -1, -1)
+        x = entering
+        if hooks is not None and layer > 0:  # that block is not run, so nobody else asks
+            x = hooks.at(Site("resid_post", layer - 1), x)
+        if layer == model.n_layers and x is entering:
             return self.last.to(model.hf.device, model.hf.dtype).expand(rows, -1)[:, None]
-        x = self._entering[layer].expand(rows, -1, -1)
         for i in range(layer, model.n_layers):
             args, kwargs = self._calls[i]
             args = tuple(cache if v is self.cache else v for v in args)
@@ -184,9 +199,9 @@ class Prefix:
             logits = (logits / cap).tanh() * cap
         return logits
 
-    def _checked(self, final: torch.Tensor) -> bool:
+    def _checked(self) -> bool:
         """Whether the last block and what follows it give what the whole pass gave."""
-        if len(self._calls) < self.model.n_layers or not hasattr(self.cache, "layers"):
+        if len(self._calls) < self.model.n_layers:
             return False
         for args, kwargs in self._calls.values():
             if sum(v is self.cache for v in (*args, *kwargs.values())) != 1:
@@ -195,12 +210,21 @@ class Prefix:
         allowed *= float(self.last.abs().max())
         try:
             with torch.no_grad():
-                found = [self._tail(final[:, -1:]), self._from(self.model.n_layers - 1, 1, None)]
+                found = [
+                    self._tail(self._entering[-1][:, -1:]),
+                    self._from(self.model.n_layers - 1, 1, None),
+                ]
         except (TypeError, RuntimeError, AttributeError, ValueError):
             return False  # another way of calling blocks: not ours to know
         return all(
             float((f[:, -1].float().cpu() - self.last).abs().max()) <= allowed for f in found
         )
+
+
+def _plain(cache: Any) -> bool:
+    layers = getattr(cache, "layers", [])
+    tensors = [getattr(layer, what, None) for layer in layers for what in ("keys", "values")]
+    return bool(tensors) and all(isinstance(t, torch.Tensor) and t.ndim == 4 for t in tensors)
 
 
 def side_by_side(caches: Sequence[Any]) -> Any:

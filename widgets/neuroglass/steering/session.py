@@ -12,6 +12,7 @@ rank compare these two. Until the texts differ, base and reader rows are the sam
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Callable, Generator, Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -148,7 +149,7 @@ class Session(Prompted):
         """Write both texts from the prompt on.
 
         Edits of open ``model.edit`` blocks come first, in all rows: they belong to the model that
-        is steered.
+        is steered. (Where both clamp latents of one dictionary, ‖Δ‖ is of both.)
 
         Args:
             settings: what is done, in this order.
@@ -192,9 +193,12 @@ class Steered(Stream[Event]):
         limit = size + session.settings.max_new_tokens
         shared = [*model.current_edits(), *edits]
         steered = edits_of(settings, model, session.scales, rows=range(n, 2 * n))
-        bound = bind([*shared, *steered], model, Extent([size] * rows, [limit] * rows))
+        extent = Extent([size] * rows, [limit] * rows)
+        bound = bind([*shared, *steered], model, extent)
         alone = bind(edits_of(settings, model, session.scales), model, Extent([size], [limit]))
-        n_shared = len(bind(shared, model, Extent([size] * rows, [limit] * rows)))
+        n_shared = len(bind(shared, model, extent))
+        if n_shared + len(bind(steered, model, extent)) > len(bound):
+            n_shared = 0  # clamps of a block and of ours are one step: measured together
         meters = Meters(bound[n_shared:], session.features(settings))
         everything = [*bound[:n_shared], *meters.bound]
         in_prompt = any(_touches_prompt(s, size) for s in settings)
@@ -247,6 +251,14 @@ class Steered(Stream[Event]):
             [str(decode(t, skip_special_tokens=True)) for t in base],
             [str(decode(t, skip_special_tokens=True)) for t in steered],
         )
+
+    def diff(self, sample: int = 0) -> list[tuple[str, int, int, int, int]]:
+        """Both texts aligned by token: (what, first, last, first, last) of stretches of the base
+        text and of the steered one, where what is equal, replace, delete or insert.
+        """
+        base, steered = self._ids("base", sample), self._ids("steered", sample)
+        matcher = difflib.SequenceMatcher(None, base, steered, autojunk=False)
+        return [(str(what), *span) for what, *span in matcher.get_opcodes()]  # type: ignore[misc]
 
     def to_frame(self, sample: int = 0) -> pd.DataFrame:
         """One row per token; columns as in ``Event``.
@@ -338,7 +350,7 @@ def _start(
 ) -> Generator[None, None, Start | None]:
     """The prompt's passes, from what is kept of the untouched one. None: it can't be kept."""
     prefix = yield from session.read(job)
-    if not hasattr(prefix.cache, "layers"):
+    if not prefix.kept:
         return None
     n = session.n
     last, cache = prefix.last, prefix.cache

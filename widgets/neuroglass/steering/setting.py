@@ -16,7 +16,7 @@ from neuroglass.model.basis import Basis, Directions, Feature, Head
 from neuroglass.model.edits import Ablate, Add, Cap, Clamp, Edit, Orthogonal, Scale
 from neuroglass.model.errors import InputError, nearest
 from neuroglass.model.positions import Positions
-from neuroglass.steering.strength import UNITS, Scales, Steered, Unit, find, id_of
+from neuroglass.steering.strength import UNITS, Scales, Steerable, Unit, find, id_of
 
 if TYPE_CHECKING:
     from neuroglass.model.live import LiveModel
@@ -40,7 +40,8 @@ class Setting:
     """One feature and what is done with it.
 
     Attributes:
-        feature: a feature of any basis, or a head (``scale`` and ``ablate`` only).
+        feature: a feature of any basis (or a store's, with its model attached), or a head
+            (``scale`` and ``ablate`` only).
         mode: a key of ``MODES``.
         value: v, in `unit`.
         unit: a key of ``UNITS``. ``scale`` and ``orthogonal`` take a pure number, ``ablate`` none.
@@ -54,7 +55,7 @@ class Setting:
         InputError: a value is NaN, infinite or of no known mode, unit or layer.
     """
 
-    feature: Steered
+    feature: Steerable
     mode: Mode = "add"
     value: float = 0.0
     unit: Unit = "raw"
@@ -63,6 +64,9 @@ class Setting:
     layers: tuple[int, ...] | None = field(default=None)
 
     def __post_init__(self) -> None:
+        inner = getattr(self.feature, "feature", None)  # of a store
+        if isinstance(inner, Feature):
+            object.__setattr__(self, "feature", inner)
         if not isinstance(self.feature, Feature | Head):
             raise InputError(
                 f"{type(self.feature).__name__} can't be steered.",
@@ -97,7 +101,7 @@ class Setting:
 
     # -- places ----------------------------------------------------------------------------------
 
-    def _placed(self) -> list[Steered]:
+    def _placed(self) -> list[Steerable]:
         """The feature at each of its layers.
 
         Raises:
@@ -109,7 +113,7 @@ class Setting:
         if isinstance(feature, Head) or feature.write_site.layer is None:
             raise InputError(f"{id_of(feature)} belongs to one place.", "Leave layers out.")
         movable = self.mode in {"add", "orthogonal", "cap"} or isinstance(feature.basis, Directions)
-        out: list[Steered] = []
+        out: list[Steerable] = []
         for layer in dict.fromkeys(self.layers):
             site = feature.model.site(f"{feature.write_site.name}.{layer}")
             if layer == feature.write_site.layer and feature.read_site == feature.write_site:
@@ -279,7 +283,7 @@ class Setting:
     @classmethod
     def of(
         cls,
-        feature: Steered | str,
+        feature: Steerable | str,
         mode: Mode = "add",
         value: float = 0.0,
         *,

@@ -210,17 +210,17 @@ def _vectors(run: Run, site: Site) -> torch.Tensor:
     return x.flatten(2) if site.name in PER_HEAD else x
 
 
-Steered: TypeAlias = Feature | Head
+Steerable: TypeAlias = Feature | Head
 
 
-def id_of(feature: Steered) -> str:
+def id_of(feature: Steerable) -> str:
     """``model/site/basis/index``; of a head ``model/head_out.layer/heads/index``."""
     if isinstance(feature, Head):
         return f"{feature.model.name}/{feature.site}/heads/{feature.index}"
     return feature.id
 
 
-def find(text: str, model: LiveModel, bases: Sequence[Basis] = ()) -> Steered:
+def find(text: str, model: LiveModel, bases: Sequence[Basis] = ()) -> Steerable:
     """The feature or head with an id: of the model, or of one of `bases`.
 
     Raises:

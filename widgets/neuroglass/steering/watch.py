@@ -1,7 +1,8 @@
 """Watch: notes every token at which features fire, in whatever the model does meanwhile.
 
 A watch is an edit: give it to a generation, a run or a ``model.edit`` block. Firings come out as
-rows; it can also end the text there, or clamp the feature. (Monitoring of this kind is what Gao et
+rows; it can also end the text there, or clamp the feature. In a session's batch the rows are those
+of ``session``: base, steered, reader (and one to spare). (Monitoring of this kind is what Gao et
 al. 2024, *Scaling and evaluating sparse autoencoders*, hope for.)
 """
 
