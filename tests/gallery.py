@@ -18,9 +18,11 @@ from playwright.sync_api import sync_playwright
 
 import neuroglass as ng
 from neuroglass.model.errors import describe
+from neuroglass.views.base import View
 from neuroglass.views.export import Page
 from tests.browser.hostile import HOSTILE
 from tests.browser.lab import FLAGS
+from tests.gallery_steer import steer_states
 from tests.tools.prepare import find_chromium
 
 OUT = Path(__file__).parents[1] / "build" / "gallery"
@@ -52,7 +54,7 @@ TYPE = """() => {
   }
 }"""
 
-State = tuple[str, ng.TokenHeatmap, dict[str, Any]]
+State = tuple[str, View, dict[str, Any]]
 
 
 def static_states(model: ng.LiveModel) -> Iterator[State]:
@@ -133,7 +135,7 @@ def live_states(model: ng.LiveModel) -> Iterator[State]:
 def build(model: ng.LiveModel) -> str:
     page = Page(KERNEL)
     cells = []
-    for title, view, changes in [*live_states(model), *static_states(model)]:
+    for title, view, changes in [*live_states(model), *static_states(model), *steer_states(model)]:
         state = {"gallery": "ready", **changes}
         width = state.pop("px", None)
         style = f' style="width:{width}px"' if width else ""

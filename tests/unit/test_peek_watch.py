@@ -29,12 +29,18 @@ def sae(model: LiveModel) -> SAE:
     return SAE.load("zoo/A-8x", model)
 
 
+def logits(model: LiveModel, edits: Any = ()) -> torch.Tensor:
+    found = model.run(PROMPT, edits=edits).logits
+    assert found is not None
+    return found
+
+
 def test_a_peek_shows_the_models_own_numbers(model: LiveModel, sae: SAE) -> None:
     setting = Setting(sae[5], "clamp", 1.0, "norm")
     view = LogitPeek(model, PROMPT, [setting], k=5)
-    plain = model.run(PROMPT).logits[0, -1].log_softmax(-1)
+    plain = logits(model)[0, -1].log_softmax(-1)
     known = view._rack.scales[sae[5].id]
-    edited = model.run(PROMPT, edits=setting.edits(known)).logits[0, -1].log_softmax(-1)
+    edited = logits(model, setting.edits(known))[0, -1].log_softmax(-1)
     rows = view.frame["rows"]
     assert 5 <= len(rows) <= 10
     for row in rows:
@@ -113,7 +119,7 @@ def test_a_watch_marks_what_fires_in_generations_and_runs(model: LiveModel, sae:
 
 
 def test_a_watch_stops_and_clamps_and_leaves_the_model_as_it_was(model: LiveModel) -> None:
-    before = model.run(PROMPT).logits
+    before = logits(model)
     plain = model.generate(PROMPT, max_new_tokens=10).finish()
     feature = model.neuron(0, 7)
     x = model.run([plain.sequences[0]], sites=["neurons.0"])["neurons.0"][0, :, 7]
@@ -124,7 +130,7 @@ def test_a_watch_stops_and_clamps_and_leaves_the_model_as_it_was(model: LiveMode
     clamp = Watch(model, [feature], 0.0, action="clamp", value=0.0)
     run = model.run(PROMPT, sites=["neurons.0"], edits=[clamp])
     assert float(run["neurons.0"][0, :, 7].max()) <= 1e-6
-    assert torch.equal(model.run(PROMPT).logits, before)
+    assert torch.equal(logits(model), before)
 
 
 def test_many_runs_send_few_pictures(model: LiveModel, comms: list[RecordingComm]) -> None:

@@ -52,7 +52,10 @@ def _intact(model: LiveModel) -> Iterator[None]:
     """Whatever a test does, the model computes what it did, bit by bit."""
     before = model.run(PROMPT).logits
     yield
-    assert torch.equal(model.run(PROMPT).logits, before)
+    after = model.run(PROMPT).logits
+    assert before is not None
+    assert after is not None
+    assert torch.equal(after, before)
     assert model.current_edits() == []
 
 
@@ -162,7 +165,7 @@ def test_settings_from_python_run_the_model(model: LiveModel, sae: SAE) -> None:
     view.temperature = 0.7
     view.wait()
     assert view.result.texts != first
-    view.settings = json.dumps(again)  # type: ignore[assignment] - text is read too
+    view.settings = json.dumps(again)
     view.wait()
     assert view.result.texts == first
     with pytest.raises(InputError, match="no setting 'txet'"):

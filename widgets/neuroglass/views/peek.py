@@ -89,7 +89,7 @@ class LogitPeek(SliderView):
     def _check_k(self, proposal: Any) -> Any:
         return self._checked(proposal)
 
-    def _check(self, settings: _Settings) -> None:
+    def _check(self, settings: Any) -> None:
         if not 1 <= settings.k <= MOST:
             raise InputError(f"k is {settings.k}.", f"Give 1 to {MOST}.")
         super()._check(settings)

@@ -17,7 +17,7 @@ from neuroglass.model.errors import InputError
 from neuroglass.model.zoo import zoo_texts
 from neuroglass.steering.contrast import Contrast, contrast
 from neuroglass.steering.setting import MODES, Setting
-from neuroglass.steering.strength import UNITS, Scales, Steered, find, id_of, scales
+from neuroglass.steering.strength import UNITS, Scales, Steerable, find, id_of, scales
 from neuroglass.views.sources import Sources
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Rack:
         self.own(feature)
         return [self.idle(feature)]
 
-    def own(self, feature: Steered) -> None:
+    def own(self, feature: Steerable) -> None:
         """Take a handle's basis in, so that its features can be named.
 
         Raises:
@@ -133,7 +133,7 @@ class Rack:
         if isinstance(feature, Feature):
             self._hold(feature.basis)
 
-    def idle(self, feature: Steered) -> Setting:
+    def idle(self, feature: Steerable) -> Setting:
         """A setting that changes nothing yet."""
         if isinstance(feature, Head):
             return Setting(feature, "scale", 1.0)
@@ -158,7 +158,7 @@ class Rack:
                 new = replace(old, norm=new.norm or old.norm)  # noqa: PLW2901 - the better of both
             self.scales[name] = new
 
-    def about(self, feature: Steered) -> dict[str, Any]:
+    def about(self, feature: Steerable) -> dict[str, Any]:
         """What the browser must know of a feature."""
         made: dict[str, Any] = {"id": id_of(feature), "label": self.label(feature)}
         if isinstance(feature, Head):
@@ -173,7 +173,7 @@ class Rack:
             "fires": self._fires_at(feature),
         }
 
-    def label(self, feature: Steered) -> str:
+    def label(self, feature: Steerable) -> str:
         """A short name: ``A-8x/123``, ``neurons.0/77``, ``head 0.3``."""
         if isinstance(feature, Head):
             return f"head {feature.layer}.{feature.index}"
@@ -193,7 +193,7 @@ class Rack:
 
     # -- searching ---------------------------------------------------------------------------
 
-    def find(self, text: str) -> Steered:
+    def find(self, text: str) -> Steerable:
         """A feature or head by its id, or by what its slider is called.
 
         Raises:
@@ -220,7 +220,7 @@ class Rack:
 
     def strongest(
         self, prompt: Prompt, place: str, position: int | None = None
-    ) -> list[tuple[Steered, str]]:
+    ) -> list[tuple[Steerable, str]]:
         """Features strongest on a prompt (inference search), at one of its tokens or on all.
 
         Args:
@@ -239,7 +239,7 @@ class Rack:
         if position is not None and not 0 <= position < len(pieces):
             raise InputError(f"The prompt has no token {position}.")
         counted = (run.mask & ~run.masks["special"] & ~run.masks["massive"])[0].cpu().numpy()
-        found: list[tuple[Steered, str]] = []
+        found: list[tuple[Steerable, str]] = []
         if position is not None:
             for index, value in values.at(position, FOUND):
                 found.append((self._at(source.name, index), f"{value:.3g}"))
@@ -252,10 +252,10 @@ class Rack:
                 found.append((self._at(source.name, index), where))
         return found
 
-    def _at(self, place: str, index: int) -> Steered:
+    def _at(self, place: str, index: int) -> Steerable:
         return self.find(f"{place}/{index}")
 
-    def stored(self, how: str, query: str) -> list[tuple[Steered, str]]:
+    def stored(self, how: str, query: str) -> list[tuple[Steerable, str]]:
         """Features by what they fire at in the store's corpus: a token, or a text.
 
         Raises:
@@ -303,7 +303,7 @@ class Rack:
 
     # -- code --------------------------------------------------------------------------------
 
-    def handles(self, features: Sequence[Steered]) -> tuple[list[str], list[str]]:
+    def handles(self, features: Sequence[Steerable]) -> tuple[list[str], list[str]]:
         """Python that names features: lines that make their bases, and an expression for each."""
         needed = dict.fromkeys(
             f.basis.name for f in features if isinstance(f, Feature) and f.basis.name in self.bases

@@ -208,7 +208,7 @@ class Steer(SliderView):
 
         def listen(event: Event) -> None:
             if origin[0]:
-                body = {"event": event_json(event)}
+                body: dict[str, Any] = {"event": event_json(event)}
                 if event.index == 0:
                     body["prompt"] = _prompt_of(session)
                 self.send(reply(*origin, event.index + 1, done=False, **body))
