@@ -217,7 +217,7 @@ describe("Steer", () => {
 
 describe("parts", () => {
   test("spans hold the value; strengths convert through raw units", () => {
-    expect(spanOf(slider, about)).toEqual({ min: -1.5, max: 1.5, step: 0.015 });
+    expect(spanOf(slider, about)).toEqual({ min: -1.5, max: 1.5, step: 0.01 });
     expect(spanOf({ ...slider, unit: "raw" }, about)).toMatchObject({ min: -5, max: 5 });
     expect(spanOf({ ...slider, value: 30 }, about).max).toBe(50);
     expect(spanOf({ ...slider, mode: "scale", unit: "raw", value: 1 }, about)).toMatchObject({ min: -2, max: 4 });
@@ -242,6 +242,7 @@ test("LogitPeek draws bars and asks again on a move, the newest only", () => {
   mount(peek, { ...BASE, k: 10, frame });
   expect($(".ng-next tbody").textContent).toContain("1 → 2");
   expect(el.querySelector("b")).toBeNull();
+  expect($(".ng-sweep").hidden).toBe(true);
   for (const value of [0.1, 0.2, 0.3]) move(value);
   expect(model.count("run")).toBe(1);
   const run = model.last("run");

@@ -12,7 +12,7 @@ from tests.browser import lab as labs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from playwright.sync_api import Browser, Locator
+    from playwright.sync_api import Browser, Locator, Page
 
 CELL = """
 import neuroglass as ng
@@ -165,7 +165,7 @@ def test_the_keyboard_moves_sliders_and_stays_in_the_widget(root: Locator) -> No
     for _ in range(10):
         slider.press("ArrowRight")
     ready(root)
-    assert labs.kernel_json(page, "w.sliders[0]['value']") == pytest.approx(0.15)
+    assert labs.kernel_json(page, "w.sliders[0]['value']") == pytest.approx(0.1)
     for letter in ("a", "b", "d", "d"):
         slider.press(letter)
     assert page.evaluate(cells) == n
@@ -186,3 +186,43 @@ def test_an_error_is_told_and_the_texts_stay(root: Locator) -> None:
     assert text(root) == before
     root.locator(".ng-number").first.fill("0.5")
     labs.wait_until("the error is gone", lambda: not error.is_visible())
+
+
+SMALL = """
+import neuroglass as ng
+model = ng.load()
+sae = ng.SAE.load("zoo/A-8x", model)
+peek = ng.LogitPeek(model, "The history of the old", [ng.Setting(sae[3480], "clamp", 0.0, "norm")])
+watch = ng.Watch(model, [sae[3480], model.neuron(0, 7)], [1.0, 0.2])
+import ipywidgets
+ipywidgets.VBox([peek, watch])
+"""
+
+
+def test_next_tokens_follow_the_slider_and_a_watch_marks_while_the_model_writes(
+    lab_page: Page, lab: labs.Lab
+) -> None:
+    page = lab_page
+    path = labs.write_notebook(lab.root / "peek.ipynb", [SMALL])
+    labs.open_notebook(page, lab, path)
+    labs.run_all(page)
+    root = page.locator(".ng-peek").first
+    root.locator("tbody tr").first.wait_for()
+    first = root.locator("tbody tr th").first.inner_text()
+    page.evaluate(MOVE.replace(".ng-steer", ".ng-peek"), [i / 20 for i in range(20)] + [1.4])
+    ready(root)
+    assert labs.kernel_json(page, "peek.sliders[0]['value']") == 1.4
+    tokens = root.locator("tbody tr th").all_inner_texts()
+    assert tokens[0] != first
+    assert len(tokens) == labs.kernel_json(page, "len(peek.frame['rows'])")
+
+    watch = page.locator(".ng-watch").first
+    labs.kernel_eval(
+        page, "watch.generate(ng.zoo_texts('arabic')[1][:60], max_new_tokens=60).finish()"
+    )
+    marked = "sum(1 for f in watch.frame['firings'])"
+    labs.wait_until("marks are drawn", lambda: watch.locator(".ng-fired").count() > 0)
+    fired = labs.kernel_json(page, "len({f.position for f in watch.firings})")
+    labs.wait_until("all are", lambda: watch.locator(".ng-fired").count() == fired)
+    assert labs.kernel_json(page, marked) == labs.kernel_json(page, "len(watch.to_frame())")
+    labs.screenshot(page, "peek-watch")

@@ -16,6 +16,7 @@ from neuroglass import (
     InputError,
     LiveModel,
     Setting,
+    Site,
     Steer,
     Store,
     contrast,
@@ -375,6 +376,37 @@ def test_state_and_pages(model: LiveModel, sae: SAE, tmp_path: Any) -> None:
     assert "ng-steer" in page
     assert "steered" in view.fallback_html()
     assert repr(view).startswith("Steer(1 slider on zoo/A)")
+
+
+class Broken:
+    """An edit that fails while the model runs."""
+
+    def bind(self, *_: Any) -> list[Any]:
+        return [self]
+
+    reads = writes = Site("neurons", 0)
+
+    def read(self, x: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("broken on purpose")
+
+    def write(self, x: torch.Tensor, *_: Any) -> torch.Tensor:
+        return x
+
+
+def test_an_error_while_the_model_writes_is_told_and_leaves_nothing_behind(
+    model: LiveModel, sae: SAE
+) -> None:
+    view = steer(model, sae[5])
+    before = view.frame
+    view.edits = [Broken()]
+    with pytest.raises(RuntimeError, match="broken on purpose"):
+        view.wait()
+    assert view.error is not None
+    assert "broken on purpose" in view.error["message"]
+    assert view.frame == before
+    view.edits = []
+    view.wait()
+    assert view.error is None
 
 
 def test_closing_ends_the_texts(model: LiveModel, sae: SAE, comms: list[RecordingComm]) -> None:

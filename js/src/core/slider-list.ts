@@ -43,6 +43,7 @@ class Row {
   slider: Slider | null = null;
   #about: About | undefined;
   #modes = "";
+  readonly #sweeps: boolean; // the view has dose–responses
 
   constructor(edit: (change: Partial<Slider>) => void, remove: () => void, measure: () => void, sweep: (() => void) | null) {
     const more = button("⋯", { class: "ng-icon ng-more", title: "which tokens, which layers", "aria-label": "more settings", "aria-expanded": "false" }, () => {
@@ -52,7 +53,7 @@ class Row {
     this.#remove = button("×", { class: "ng-icon", title: "remove this slider" }, remove);
     this.#measure = button("Measure", { class: "ng-button ng-measure", title: "run some texts to learn the feature's largest activation and its deviation" }, measure);
     this.#sweep = button("Dose–response", { class: "ng-button ng-sweep", title: "write texts at many strengths of this slider, and find where they break" }, sweep ?? (() => undefined));
-    this.#sweep.hidden = sweep === null;
+    this.#sweeps = sweep !== null;
     this.#more.append(
       h("label", { class: "ng-field" }, h("span", { class: "ng-name" }, "tokens"), this.#places, this.#from),
       h("label", { class: "ng-field", title: "begin- and end-of-text tokens are left as they are, unless this is ticked" }, this.#special, h("span", { class: "ng-name" }, "special tokens too")),
@@ -147,7 +148,7 @@ class Row {
     this.#measure.hidden = !live || !unknown;
     this.#remove.hidden = !live;
     this.#remove.setAttribute("aria-label", `remove ${label}`);
-    if (!this.#sweep.hidden || hasStrength(slider.mode)) this.#sweep.hidden = !live || !hasStrength(slider.mode) || !about || !("norm" in about.units);
+    this.#sweep.hidden = !this.#sweeps || !live || !hasStrength(slider.mode) || !about || !("norm" in about.units);
     const { positions } = slider;
     const named = typeof positions === "string";
     const from = typeof positions === "object" && !Array.isArray(positions);

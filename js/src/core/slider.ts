@@ -65,7 +65,7 @@ export function spanOf({ mode, unit, value }: Slider, about: About | undefined):
     : { norm: 1.5, max: 3, std: 20, raw: norm ? roundUp(1.5 * norm) : roundUp(3 * (about?.units.max ?? 4)) }[unit];
   const reach = Math.max(usual, roundUp(Math.max(Math.abs(value ?? 0), 1e-9)) * (Math.abs(value ?? 0) > usual ? 1 : 0));
   const min = mode === "cap" ? 0 : isFactor(mode) && (value ?? 0) >= -2 ? -2 : -reach;
-  return { min, max: reach, step: reach / 100 };
+  return { min, max: reach, step: roundUp(reach / 200) };
 }
 
 /** The same strength in another unit; null where that is not known. */

@@ -59,6 +59,7 @@ class Rack:
         self.bases = self._sources.bases
         self.scales: dict[str, Scales] = {}
         self._given = list(texts)
+        self._fires: dict[int, list[str]] = {}  # of the store's features
         self._code = dict(self._sources.code)
         self.store = store
         if store is not None:
@@ -184,7 +185,10 @@ class Rack:
         """Tokens that it fires at most, from the store."""
         if self.store is None or not self._stored(feature):
             return []
-        return [str(t) for t in self.store.tokens(feature.index)["token"].head(4)]
+        if feature.index not in self._fires:  # asked for at every move of a slider
+            tokens = self.store.tokens(feature.index)["token"]
+            self._fires[feature.index] = [str(t) for t in tokens.head(4)]
+        return self._fires[feature.index]
 
     def _stored(self, feature: Feature) -> bool:
         """The store knows it."""

@@ -75,7 +75,7 @@ export class PeekView {
     const head = h("tr", {}, ...HEADS.map(([name, title]) => h("th", { scope: "col", title: title || null }, name)));
     this.#table = h("table", { class: "ng-next" }, h("thead", {}, head), this.#body);
     const part = {
-      body: [this.#sliders.element, this.#finder.element, this.#editor, this.#table, this.#facts],
+      body: [this.#sliders.element, this.#finder.element, this.#editor, h("div", { class: "ng-next-box" }, this.#table), this.#facts],
       size: () => {
         const pieces = shell.synced.get("frame").prompt?.pieces;
         return pieces ? count(pieces.length, "token") : null;

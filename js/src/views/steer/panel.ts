@@ -10,6 +10,7 @@ import type { WireEvent } from "./wire.js";
 export type Fact = readonly [name: string, value: string, formula: string];
 const say = (value: number | null | undefined, digits = 3): string => (value === null || value === undefined || Number.isNaN(value) ? "–" : compact(value, digits));
 const given = (value: number | null | undefined): number => value ?? NaN;
+const share = (value: number): string => (Number.isNaN(value) ? "–" : `${compact(100 * value, 2)}%`);
 const READER = "the mean over the steered text as the untouched model reads it → over the base text";
 
 export function summary(events: readonly WireEvent[], sample: number, tokens: readonly string[], label: (feature: string) => string): Fact[] {
@@ -25,7 +26,7 @@ export function summary(events: readonly WireEvent[], sample: number, tokens: re
   facts.push(
     ["KL(base‖steered)", `${say(mean(events.map((e) => given(e.kl[s]))))} nats`, "mean over the tokens of Σ p·ln(p/q): p the untouched model, q the steered one, both after the steered text"],
     ["perplexity", `${say(written?.perplexity[s])} · base ${say(Math.exp(-mean(events.map((e) => given(e.base.logprobs[s])))))}`, "exp of the mean surprise of the text under the untouched model: steered text · base text"],
-    ["repetition", `${percent(Math.log(1 - distinct2(steered.ids)))} · base ${percent(Math.log(1 - distinct2(base.ids)))}`, "1 − distinct-2: share of pairs of neighbouring tokens that had come before; steered text · base text"],
+    ["repetition", `${share(1 - distinct2(steered.ids))} · base ${share(1 - distinct2(base.ids))}`, "1 − distinct-2: share of pairs of neighbouring tokens that had come before; steered text · base text"],
   );
   for (const id of all((e) => e.active)) {
     const of = (row: number): number => mean(events.slice(1).map((e) => given(e.active[id]?.[row]?.[s])));
