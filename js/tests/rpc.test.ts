@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Rpc } from "../src/core/rpc.js";
 import type { Sent } from "./helpers.js";
 
@@ -183,4 +183,62 @@ test("after dispose nothing fires", () => {
   say(1, { done: true });
   expect(rpc.dead).toBe(false);
   expect(done).not.toHaveBeenCalled();
+});
+
+describe("a request that streams", () => {
+  const stream = (text: string): { done: ReturnType<typeof vi.fn>; progress: ReturnType<typeof vi.fn> } => {
+    const [done, progress] = [vi.fn(), vi.fn()];
+    rpc.request("run", { text }, done, progress);
+    return { done, progress };
+  };
+
+  test("passes on what comes before its end, the acknowledgement not", () => {
+    const { done, progress } = stream("a");
+    say(1);
+    say(1, { seq: 1, event: "x" });
+    say(1, { seq: 2, event: "y" });
+    expect(progress.mock.calls.map(([reply]) => (reply as { event: string }).event)).toEqual(["x", "y"]);
+    expect(done).not.toHaveBeenCalled();
+    say(1, { seq: 3, done: true });
+    expect(done).toHaveBeenCalledTimes(1);
+    say(1, { seq: 4, event: "late" });
+    expect(progress).toHaveBeenCalledTimes(2);
+  });
+
+  test("gives way at once to a newer one: nothing of it comes through any more", () => {
+    const first = stream("a");
+    say(1);
+    say(1, { seq: 1 });
+    const second = stream("ab");
+    expect(texts()).toEqual(["a", "ab"]);
+    say(1, { seq: 2 });
+    say(1, { seq: 3, done: true, superseded: true });
+    expect(first.progress).toHaveBeenCalledTimes(1);
+    expect(first.done).not.toHaveBeenCalled();
+    say(2);
+    say(2, { seq: 1 });
+    expect(second.progress).toHaveBeenCalledTimes(1);
+    expect(rpc.busy("run")).toBe(true);
+  });
+
+  test("before it is acknowledged only the newest waits; a flood sends no flood", () => {
+    const calls = "abcdef".split("").map(stream);
+    expect(texts()).toEqual(["a"]);
+    say(1);
+    expect(texts()).toEqual(["a", "f"]);
+    say(1, { seq: 1 });
+    expect(calls[0]?.progress).not.toHaveBeenCalled();
+    say(2);
+    say(2, { seq: 1 });
+    expect(calls[5]?.progress).toHaveBeenCalledTimes(1);
+  });
+
+  test("is ended by cancel, with its number", () => {
+    const { done } = stream("a");
+    say(1);
+    rpc.cancel("run");
+    expect(sent.at(-1)).toMatchObject({ kind: "cancel", target: 1 });
+    say(1, { seq: 1, done: true, cancelled: true });
+    expect(done).toHaveBeenCalledTimes(1);
+  });
 });

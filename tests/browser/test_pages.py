@@ -28,7 +28,7 @@ def open_offline(page: Page, path: Path) -> list[str]:
     page.on("requestfailed", lambda request: wrong.append(request.url))
     page.context.set_offline(True)
     page.goto(path.resolve().as_uri())
-    page.locator(".ng-heatmap .ng-tok").first.wait_for()
+    page.locator(".ng[data-status] .ng-tok").first.wait_for()
     return wrong
 
 
@@ -73,10 +73,10 @@ def test_every_notebook_runs_and_its_page_draws_offline(
     views = sum("_esm" in states[model]["state"] for model in shown)
     assert views > 0
     wrong = open_offline(page, html)
-    labs.wait_until("all views", lambda: page.locator(".ng-heatmap").count() == views)
-    for view in page.locator(".ng-heatmap").all():
+    labs.wait_until("all views", lambda: page.locator(".ng[data-status]").count() == views)
+    for view in page.locator(".ng[data-status]").all():
         assert view.get_attribute("data-status") == "static"
-        assert view.locator(".ng-tok").count() > 0
+        assert view.locator(".ng-tok, .ng-next td").count() > 0
         assert not view.locator(".ng-error").is_visible()
     page.screenshot(path=labs.SCREENSHOTS / f"{path.stem}.png", full_page=True)
     assert wrong == []

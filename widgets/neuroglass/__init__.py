@@ -51,6 +51,9 @@ if TYPE_CHECKING:
     from neuroglass.views.link import Link, link
     from neuroglass.views.live_heatmap import LiveTokenHeatmap, heatmap
     from neuroglass.views.logit_lens import LogitLens
+    from neuroglass.views.peek import LogitPeek
+    from neuroglass.views.steer import Steer
+    from neuroglass.views.watch import Watch
 
 __version__ = _version("neuroglass")
 
@@ -78,6 +81,7 @@ _WHERE = {
     "LogitDifference": "model.gradients",
     "LogitEffect": "model.directions",
     "LogitLens": "views.logit_lens",
+    "LogitPeek": "views.peek",
     "MissingExtraError": "model.errors",
     "ModelLoadError": "model.errors",
     "NeuroglassError": "model.errors",
@@ -101,6 +105,7 @@ _WHERE = {
     "Transcoder": "sae.dictionary",
     "UnlistedArchitectureWarning": "model.load",
     "beside": "views.beside",
+    "Watch": "views.watch",
     "export_notebook": "views.export",
     "harvest": "features.harvest",
     "heatmap": "views.live_heatmap",
@@ -122,6 +127,7 @@ _WHERE = {
     "Scales": "steering.strength",
     "Session": "steering.session",
     "Setting": "steering.setting",
+    "Steer": "views.steer",
     "Steered": "steering.session",
     "Sweep": "steering.dose",
     "calibrate": "steering.strength",
@@ -159,6 +165,7 @@ __all__ = [
     "LogitDifference",
     "LogitEffect",
     "LogitLens",
+    "LogitPeek",
     "MissingExtraError",
     "ModelLoadError",
     "NeuroglassError",
@@ -173,6 +180,7 @@ __all__ = [
     "Session",
     "Setting",
     "Site",
+    "Steer",
     "Steered",
     "Store",
     "StoredFeature",
@@ -184,6 +192,7 @@ __all__ = [
     "TrainingStopped",
     "Transcoder",
     "UnlistedArchitectureWarning",
+    "Watch",
     "beside",
     "calibrate",
     "contrast",

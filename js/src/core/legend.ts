@@ -12,7 +12,10 @@ const NOTES = [
   ["missing", "tokens without a value (NaN): hatched"],
 ] as const;
 
-export function legendOf(row: Row): Node[] {
+/** What a legend is made of: a row, or what is coloured like one. */
+export type Scaled = Pick<Row, "domain" | "signed" | "masked" | "missing" | "clipped"> & { values: { length: number } };
+
+export function legendOf(row: Scaled): Node[] {
   const [lo, hi] = row.domain;
   const nodes: Node[] = [];
   if (hi > lo) {

@@ -1,11 +1,13 @@
 /**
- * Requests to the kernel. In: a request kind and its payload. Out: at most one call of `done` with the last reply.
- * Per kind one request is in flight and only the newest waits; ids are given when a request really leaves. A request
- * that is not acknowledged soon makes it "waiting" (where a notebook has no subshells, comms wait for the running cell).
- * It stays that while a cell can be seen running; where none is, four seconds of silence make it "dead", and where nobody
- * can tell, half a minute does, since long cells are commoner than lost kernels. A comm that refuses a message is dead at
- * once. Requests are then held (only hello goes out) until any message from the kernel arrives, and the newest one is
- * sent again.
+ * Requests to the kernel. In: a request kind and its payload. Out: at most one call of `done` with the last reply, and
+ * before it one of `progress` for each reply on the way, of a request that streams. Per kind one request is in flight and
+ * only the newest waits; ids are given when a request really leaves. A request that streams gives way to a newer one as
+ * soon as the kernel has acknowledged it: nothing of it is passed on any more, and the kernel ends it when the newer one
+ * comes. A request that is not acknowledged soon makes the kernel "waiting" (where a notebook has no subshells, comms
+ * wait for the running cell). It stays that while a cell can be seen running; where none is, four seconds of silence make
+ * it "dead", and where nobody can tell, half a minute does, since long cells are commoner than lost kernels. A comm that
+ * refuses a message is dead at once. Requests are then held (only hello goes out) until any message from the kernel
+ * arrives, and the newest one is sent again.
  */
 import { type Kind, PROTOCOL, type Reply, asReply } from "./protocol.js";
 
@@ -18,6 +20,7 @@ interface Pending {
   kind: Kind;
   payload: object;
   done: (reply: Reply) => void;
+  progress: ((reply: Reply) => void) | undefined; // of a request that streams
   id: number; // 0 until it is sent
   sentAt: number;
   acknowledged: boolean;
@@ -65,9 +68,10 @@ export class Rpc {
     );
   }
 
-  request(kind: Kind, payload: object, done: (reply: Reply) => void): void {
+  request(kind: Kind, payload: object, done: (reply: Reply) => void, progress?: (reply: Reply) => void): void {
     const slot = this.#slot(kind);
-    slot.waiting = { kind, payload, done, id: 0, sentAt: 0, acknowledged: false };
+    slot.waiting = { kind, payload, done, progress, id: 0, sentAt: 0, acknowledged: false };
+    if (slot.flight?.progress && slot.flight.acknowledged) slot.flight = null;
     this.#advance(slot);
     if (this.dead && kind !== "hello") this.probe();
     this.#options.changed();
@@ -123,8 +127,16 @@ export class Rpc {
     const waited = this.waiting;
     slot.flight.acknowledged = true;
     if (waited && !reply.done) this.#options.changed();
-    if (!reply.done) return;
-    const { done } = slot.flight;
+    const { done, progress } = slot.flight;
+    if (!reply.done) {
+      if (progress && slot.waiting) {
+        slot.flight = null;
+        this.#advance(slot);
+      } else if (reply.seq >= 1) {
+        progress?.(reply);
+      }
+      return;
+    }
     slot.flight = null;
     done(reply);
     this.#advance(slot);

@@ -186,19 +186,23 @@ export class Shell<T extends BaseTraits> {
 
   // --- requests -------------------------------------------------------------------------------------------------
 
-  ask(kind: Kind, payload: object, done: (reply: Reply) => void): void {
-    this.rpc.request(kind, payload, (reply) => {
-      this.guard(() => {
-        done(reply);
-      });
-    });
+  ask(kind: Kind, payload: object, done: (reply: Reply) => void, progress?: (reply: Reply) => void): void {
+    this.rpc.request(kind, payload, this.#guarded(done), progress && this.#guarded(progress));
   }
 
-  /** Asks for a new picture; it comes as the `frame` trait. */
-  run(payload: object): void {
+  #guarded(call: (reply: Reply) => void): (reply: Reply) => void {
+    return (reply) => {
+      this.guard(() => {
+        call(reply);
+      });
+    };
+  }
+
+  /** Asks for a new picture; it comes as the `frame` trait. Of one that streams, `progress` gets what comes before it. */
+  run(payload: object, progress?: (reply: Reply) => void): void {
     const state = this.#state;
     state.stopped = false;
-    this.rpc.request("run", payload, (reply) => {
+    const answered = (reply: Reply): void => {
       if (reply.error) {
         state.runError = reply.error;
       } else if (reply.cancelled) {
@@ -213,7 +217,8 @@ export class Shell<T extends BaseTraits> {
         }, FRAME_WAIT);
       }
       this.show();
-    });
+    };
+    this.rpc.request("run", payload, answered, progress && this.#guarded(progress));
   }
 
   /** Our own newest run is not answered yet. */

@@ -23,6 +23,7 @@ from neuroglass.steering.setting import Setting, edits_of
 if TYPE_CHECKING:
     import pandas as pd
 
+    from neuroglass.model.edits import Edit
     from neuroglass.model.live import LiveModel
 
 
@@ -91,13 +92,17 @@ class Peek(Prompted):
         self,
         settings: Sequence[Setting] = (),
         *,
+        edits: Sequence[Edit] = (),
         key: Hashable = None,
         priority: Priority = Priority.INTERACTIVE,
     ) -> Job[Next]:
-        """As calling it, without waiting. Of one key (None: this object's), the newest survives."""
+        """As calling it, without waiting. Of one key (None: this object's), the newest survives.
+
+        `edits` belong to the model: they change the base too.
+        """
         self._learn(settings)
         model, size = self.model, len(self.prompt)
-        shared = model.current_edits()
+        shared = [*model.current_edits(), *edits]
         extent = Extent([size], [size])
         before = bind(shared, model, extent)
         bound = bind([*shared, *edits_of(settings, model, self.scales)], model, extent)

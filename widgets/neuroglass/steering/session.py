@@ -35,7 +35,7 @@ from neuroglass.steering.strength import Calibration, Scales
 if TYPE_CHECKING:
     import pandas as pd
 
-    from neuroglass.model.edits import BoundEdit
+    from neuroglass.model.edits import BoundEdit, Edit
     from neuroglass.model.live import LiveModel
     from neuroglass.model.prompts import Prompt
 
@@ -70,6 +70,9 @@ class Event:
         change: site -> ‖Δ‖/‖h‖ there, steered rows, float32 [samples].
         activations: feature id -> its value there before the edits, float32 [3, samples]: on the
             base text, in the steered rows, and of the untouched model reading the steered text.
+        chosen: log-probabilities of the session's chosen tokens in place of this one, float32
+            [2, samples, tokens]: under the untouched model reading the steered text, and steered.
+        chosen_ranks: their ranks likewise, int64; 0 where the row has ended.
     """
 
     index: int
@@ -84,6 +87,8 @@ class Event:
     read: int
     change: Mapping[str, torch.Tensor]
     activations: Mapping[str, torch.Tensor]
+    chosen: torch.Tensor
+    chosen_ranks: torch.Tensor
 
 
 class Session(Prompted):
@@ -97,6 +102,7 @@ class Session(Prompted):
         seed: of the sampling; sample i of both texts shares stream i.
         scales: what is known of features: a ``Calibration``, or feature id -> ``Scales``.
         measure: features whose activations are read; None: those that are steered.
+        chosen: ids of tokens whose log-probability and rank are read at every step.
         prepend_bos: as in ``LiveModel.run``.
 
     Raises:
@@ -116,6 +122,7 @@ class Session(Prompted):
         stop: str | Sequence[str] = (),
         scales: Calibration | Mapping[str, Scales] | None = None,
         measure: Sequence[Feature] | None = None,
+        chosen: Sequence[int] = (),
         prepend_bos: bool | None = None,
     ) -> None:
         super().__init__(model, prompt, scales=scales, measure=measure, prepend_bos=prepend_bos)
@@ -123,6 +130,9 @@ class Session(Prompted):
         whole_number("seed", seed, 0)
         self.n = n
         self.settings = settings_of(max_new_tokens, temperature, top_p, seed, stop)
+        self.chosen = list(chosen)
+        if self.chosen:
+            model.prompts.rows([self.chosen])  # refuses ids that do not exist
         if self.settings.stop:
             model.prompts.need_tokenizer()
         fits(model, [self.prompt], max_new_tokens)
@@ -131,6 +141,7 @@ class Session(Prompted):
         self,
         settings: Sequence[Setting] = (),
         *,
+        edits: Sequence[Edit] = (),
         listen: Callable[[Event], None] | None = None,
         key: Hashable = None,
         priority: Priority = Priority.GENERATION,
@@ -142,6 +153,7 @@ class Session(Prompted):
 
         Args:
             settings: what is done, in this order.
+            edits: more edits that belong to the model, in all rows.
             listen: called with every event as it is made, on the model's thread; must be quick.
             key: starts of one key supersede each other; None: those of this session.
             priority: as in ``Worker.submit``.
@@ -151,7 +163,7 @@ class Session(Prompted):
         """
         self._learn(settings)
         key = ("steering", id(self)) if key is None else key
-        return Steered(self, list(settings), listen, key, priority)
+        return Steered(self, list(settings), list(edits), listen, key, priority)
 
 
 class Steered(Stream[Event]):
@@ -167,6 +179,7 @@ class Steered(Stream[Event]):
         self,
         session: Session,
         settings: Sequence[Setting],
+        edits: Sequence[Edit],
         listen: Callable[[Event], None] | None,
         key: Hashable,
         priority: Priority,
@@ -178,7 +191,7 @@ class Steered(Stream[Event]):
         rows = 4 if n == 1 else 3 * n
         size = len(session.prompt)
         limit = size + session.settings.max_new_tokens
-        shared = model.current_edits()
+        shared = [*model.current_edits(), *edits]
         steered = edits_of(settings, model, session.scales, rows=range(n, 2 * n))
         extent = Extent([size] * rows, [limit] * rows)
         bound = bind([*shared, *steered], model, extent)
@@ -197,7 +210,7 @@ class Steered(Stream[Event]):
             reads = {row: row - n for row in range(2 * n, 3 * n)}
             if rows > 3 * n:
                 reads[3 * n] = n
-            made = _Events(n, size, meters)
+            made = _Events(n, size, meters, session.chosen)
             for written in write(
                 model,
                 [session.prompt] * rows,
@@ -361,8 +374,9 @@ def _start(
 class _Events:
     """Makes an ``Event`` of what each pass has left. Rows are laid out as the module says."""
 
-    def __init__(self, n: int, prompt: int, meters: Meters) -> None:
+    def __init__(self, n: int, prompt: int, meters: Meters, chosen: Sequence[int]) -> None:
         self._n = n
+        self._chosen = torch.tensor(chosen, dtype=torch.int64)
         self._prompt = prompt
         self._meters = meters
         self._surprisal = torch.zeros(n)
@@ -383,6 +397,10 @@ class _Events:
         for i in range(n):
             if self._divergence[i] is None and base.tokens[i] != steered.tokens[i]:
                 self._divergence[i] = step.index
+        both = torch.stack([plain, edited])
+        ranks = [readouts.ranks(p, c.expand(n)) for p in both for c in self._chosen]
+        shape = (2, len(self._chosen), n)
+        chosen_ranks = torch.stack(ranks).view(shape) if ranks else torch.zeros(shape).long()
         rows, over = slice(n, 2 * n), self._over
         self._over = torch.stack([base.tokens < 0, gone, gone])
         return Event(
@@ -404,6 +422,8 @@ class _Events:
                 name: value[: 3 * n].view(3, n).masked_fill(over, torch.nan)
                 for name, value in self._meters.activations().items()
             },
+            chosen=both[..., self._chosen].masked_fill(gone[:, None], torch.nan),
+            chosen_ranks=chosen_ranks.mT.masked_fill(gone[:, None], 0),
         )
 
 

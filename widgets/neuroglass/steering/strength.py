@@ -226,7 +226,7 @@ def find(text: str, model: LiveModel, bases: Sequence[Basis] = ()) -> Steerable:
     Raises:
         InputError: it is no id, or of another model, or its basis is not among them.
     """
-    parts = text.split("/")
+    parts = text.rsplit("/", 3)  # a model's name may have a "/" in it
     if len(parts) == 4 and parts[0] == model.name and parts[3].isdecimal():
         _, where, what, index = parts
         if what == "heads" and where.startswith("head_out."):

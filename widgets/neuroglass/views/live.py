@@ -22,6 +22,7 @@ from neuroglass.model.worker import Cancelled, Job, Priority
 from neuroglass.views.base import View
 from neuroglass.views.protocol import Request
 
+Draw = Callable[[Any], Mapping[str, Any]]
 Origin = tuple[str, int]  # the (view, id) that asked; ("", 0) is Python
 
 
@@ -89,14 +90,19 @@ class LiveView(View):
         self._asked = 0  # counts what was asked for
         self._assigned = 0  # the newest of it that came from Python or a link
         self._check(settings)
-        picture = model.work(
-            lambda job: self._steps(job, settings, ("", 0)), priority=Priority.INTERACTIVE
-        ).result()
+        picture = self._first(settings)
         self._picture = picture
         title = f"{model.name} · {model.dtype} · {model.hf.device}"
         View.__init__(self, title=title, **picture.traits(), **traits)
         self.set_trait("live", True)
         self.observe(self._on_setting, names=self._setting_names())
+
+    def _first(self, settings: Any) -> Picture:
+        """The first picture, waited for."""
+        made: Picture = self.model.work(
+            lambda job: self._steps(job, settings, ("", 0)), priority=Priority.INTERACTIVE
+        ).result()
+        return made
 
     # -- what a class of views says ----------------------------------------------------------
 
@@ -174,13 +180,17 @@ class LiveView(View):
     def _start(self, settings: Any) -> None:
         """Run from Python, without waiting."""
         with self._lock:
-            number = self._assigned = self._next()
-        job = self._submit(settings, ("", 0), "python")
-        self._pending = job, self._when_done(job, lambda ended: self._finish_own(ended, number))
+            number = self._assigned = self._number()
+        job, draw = self._submit(settings, ("", 0), "python")
 
-    def _finish_own(self, job: Job[Any], number: int) -> None:
+        def finish(ended: Job[Any]) -> None:
+            self._finish_own(ended, lambda made: self._draw_newest(draw, made, number))
+
+        self._pending = job, self._when_done(job, finish)
+
+    def _finish_own(self, job: Job[Any], draw: Callable[[Any], Any]) -> None:
         try:
-            self._draw_newest(job.result(0), number)
+            draw(job.result(0))
         except Cancelled:
             pass  # a newer assignment took its place, and draws
         except Exception as error:
@@ -212,36 +222,38 @@ class LiveView(View):
         except InputError as error:
             self._show_error(error)
             raise
-        number = self._next()
-        job = self._submit(settings, (request.view, request.id), request.view)
-        draw = self._answer_with(request, job, lambda made: self._draw_newest(made, number))
-        self._pending = job, draw
+        number = self._number()
+        job, draw = self._submit(settings, (request.view, request.id), request.view)
+        finish = self._answer_with(request, job, lambda m: self._draw_newest(draw, m, number))
+        self._pending = job, finish
 
-    def _next(self) -> int:
+    def _number(self) -> int:
         with self._lock:
             self._asked += 1
             return self._asked
 
-    def _draw_newest(self, picture: Any, number: int) -> Mapping[str, Any]:
+    def _draw_newest(self, draw: Draw, made: Any, number: int) -> Mapping[str, Any]:
         """Draw, unless Python or a link has assigned something newer meanwhile.
 
         An older text set back would go over a link to another view, which would set it back here.
         """
         if number < self._assigned:
             raise Cancelled(superseded=True)
-        return self._draw(picture)
+        return draw(made)
 
     def _fail(self, request: Request, error: BaseException) -> None:
         if request.kind == "run" and not isinstance(error, Cancelled):
             self._show_error(error)  # a trait, so that it survives a reload
         super()._fail(request, error)
 
-    def _submit(self, settings: Any, origin: Origin, asker: str) -> Job[Any]:
-        return self.model.work(
+    def _submit(self, settings: Any, origin: Origin, asker: str) -> tuple[Job[Any], Draw]:
+        """The job of a run, and what draws its value."""
+        job = self.model.work(
             lambda job: self._steps(job, settings, origin),
             priority=Priority.INTERACTIVE,
             key=(self.model_id, asker, "run"),
         )
+        return job, self._draw
 
     def _draw(self, picture: Any) -> Mapping[str, Any]:
         """Set everything that shows at once, as one message to the browser."""

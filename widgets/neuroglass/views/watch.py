@@ -1,0 +1,277 @@
+"""``ng.Watch``: marks the tokens at which features fire, in whatever the model does meanwhile.
+
+A watch is an edit: give it to a generation, a run, or ``with model.edit(watch):``. What passes
+through the model and every firing flow in; the texts with their marks flow out to the page, at most
+ten times a second, and as a table.
+"""
+
+from __future__ import annotations
+
+import html
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+import traitlets as t
+
+from neuroglass.model.basis import Feature
+from neuroglass.model.edits import BoundEdit
+from neuroglass.model.errors import InputError
+from neuroglass.model.live import LiveModel
+from neuroglass.model.positions import At, Extent, Positions
+from neuroglass.model.sites import Site
+from neuroglass.steering import watch as watching
+from neuroglass.steering.watch import Action, Firing
+from neuroglass.views.base import View, bundle
+from neuroglass.views.rack import Rack
+from neuroglass.views.steered import number
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from neuroglass.features.store import Store
+    from neuroglass.model.basis import Basis
+    from neuroglass.model.generate import Generation
+    from neuroglass.model.prompts import Prompt
+    from neuroglass.steering.strength import Scales, Unit
+
+_EVERY = 0.1  # seconds between pictures
+TEXTS = 6  # rows drawn, newest first
+_TOKENS = 2_000  # of each
+_FIRINGS = 300
+
+
+@dataclass(eq=False)
+class _Reader:
+    """A meter: the ids that pass through, by row; it changes nothing."""
+
+    site: Site
+    seen: Callable[[At], None]
+
+    @property
+    def reads(self) -> Site:
+        return self.site
+
+    writes = reads
+
+    def read(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+    def write(self, x: torch.Tensor, values: torch.Tensor, at: At) -> torch.Tensor:
+        self.seen(at)
+        return x
+
+
+class Watch(View):
+    """Features that are watched while the model runs; see the module.
+
+    Args:
+        model: the live model.
+        features: what is watched: features or their ids.
+        thresholds: a number for all, or one per feature: it fires where it is larger than this.
+        unit: of the thresholds: ``"raw"``, ``"max"`` or ``"std"``.
+        action: ``"mark"``; ``"stop"`` ends the row after the token that fired; ``"clamp"`` sets the
+            feature to `value` where it fires.
+        value: for ``"clamp"``, in the feature's own units.
+        positions: as in ``ng.Add``: where it looks.
+        skip_special: leave special tokens out.
+        bases, store: where ids are looked up; the store also gives the unit × max.
+        scales: feature id -> scales, for units (``ng.calibrate(...).scales``).
+        listen: called with every firing, on the model's thread; must be quick.
+        **traits: ``theme``, ``title``.
+
+    Traits:
+        frame: the newest texts and their firings.
+
+    Raises:
+        InputError: no feature, another model's, a threshold that is no number, an unknown action.
+    """
+
+    _esm = bundle("watch", "js")
+    _css = bundle("watch", "css")
+
+    frame = t.Dict().tag(sync=True)
+
+    def __init__(
+        self,
+        model: LiveModel,
+        features: Sequence[Feature | str],
+        thresholds: float | Sequence[float] = 0.0,
+        *,
+        unit: Unit = "raw",
+        action: Action = "mark",
+        value: float = 0.0,
+        positions: Positions = "all",
+        skip_special: bool = True,
+        bases: Sequence[Basis] = (),
+        store: Store | None = None,
+        scales: Mapping[str, Scales] | None = None,
+        listen: Callable[[Firing], None] | None = None,
+        **traits: Any,
+    ) -> None:
+        if not isinstance(model, LiveModel):
+            raise InputError(
+                f"A Watch needs a live model, not {type(model).__name__}.",
+                "Make one: model = ng.load().",
+            )
+        self.model = model
+        self._rack = Rack(model, bases, store)
+        given = [features] if isinstance(features, str) else list(features)
+        found: list[Any] = [self._rack.find(f) if isinstance(f, str) else f for f in given]
+        known: dict[str, Scales] = {}
+        for feature in found:
+            if isinstance(feature, Feature):
+                self._rack.own(feature)
+                known[feature.id] = self._rack.known(feature)
+        self._listen = listen
+        self._texts: dict[tuple[int, int], list[int]] = {}  # (text, row) -> ids, in order
+        self._dirty = threading.Event()
+        self._lock_texts = threading.Lock()
+        self._inner = watching.Watch(
+            model,
+            found,
+            thresholds,
+            unit=unit,
+            scales={**known, **(scales or {})},
+            action=action,
+            value=value,
+            positions=positions,
+            skip_special=skip_special,
+            listen=self._fired,
+        )
+        self._count = 0
+        title = f"watching {model.name} · {action}"
+        super().__init__(**{"title": title, **traits})
+        self.set_trait("live", True)
+        self.set_trait("frame", self._drawn())
+        lines, handles = self._rack.handles(self._inner.features)
+        more = "" if action == "mark" else f", action={action!r}"
+        more += f", value={value!r}" if action == "clamp" else ""
+        call = f"ng.Watch(model, [{', '.join(handles)}], {list(self._inner.limits)}{more})"
+        made = ["import neuroglass as ng", "", f"model = {model.code}", *lines, call]
+        self.code = "\n".join(made)
+
+    # -- as an edit --------------------------------------------------------------------------
+
+    def bind(self, model: LiveModel, extent: Extent) -> Sequence[BoundEdit]:
+        """See ``Edit``: called for every run and generation that is watched."""
+        made = self._inner.bind(model, extent)
+        with self._lock_texts:
+            text = self._count
+            self._count += 1
+            for old in [k for k in self._texts if k[0] <= text - TEXTS]:
+                del self._texts[old]
+        return [_Reader(made[0].reads, lambda at: self._passed(text, at)), *made]
+
+    def generate(self, prompt: Prompt, **options: Any) -> Generation:
+        """``model.generate`` with this watch as its last edit."""
+        edits = [*options.pop("edits", ()), self]
+        return self.model.generate(prompt, edits=edits, **options)
+
+    def _passed(self, text: int, at: At) -> None:
+        if at.ids is None:
+            return
+        positions = at.last(at.ids.shape[1]).tolist()
+        with self._lock_texts:
+            for row, (where, ids) in enumerate(zip(positions, at.ids.tolist(), strict=True)):
+                kept = self._texts.setdefault((text, row), [])
+                for position, token in zip(where, ids, strict=True):
+                    if position < 0:
+                        continue
+                    del kept[position:]  # a pass that was begun again
+                    kept.append(token)
+        self._soon()
+
+    def _fired(self, firing: Firing) -> None:
+        if self._listen is not None:
+            self._listen(firing)
+        self._soon()
+
+    # -- drawing -----------------------------------------------------------------------------
+
+    def _soon(self) -> None:
+        """Draw within a moment, not with every token: the model does not wait for the page."""
+        if self._dirty.is_set():
+            return
+        self._dirty.set()
+        timer = threading.Timer(_EVERY, self._show)
+        timer.daemon = True
+        timer.start()
+
+    def _show(self) -> None:
+        self._dirty.clear()  # before looking: what comes now is drawn again
+        with self._lock:
+            self.set_trait("frame", self._drawn())
+
+    def refresh(self) -> None:
+        """Draw what there is now."""
+        self._show()
+
+    def _drawn(self) -> dict[str, Any]:
+        with self._lock_texts:
+            texts = sorted(self._texts.items(), reverse=True)[:TEXTS]
+            texts = [(key, list(ids)) for key, ids in texts]
+        firings = list(self._inner.firings)
+        watched = self._inner
+        inside = {key for key, _ in texts}
+        drawn = []
+        for (text, row), ids in texts:
+            pieces, kinds = self.model.pieces.many(ids[:_TOKENS])
+            drawn.append(
+                {
+                    "text": text,
+                    "row": row,
+                    "pieces": pieces,
+                    "kinds": kinds,
+                    "left_out": max(0, len(ids) - _TOKENS),
+                }
+            )
+        return {
+            "features": [
+                {"id": f.id, "label": self._rack.label(f), "limit": number(limit)}
+                for f, limit in zip(watched.features, watched.limits, strict=True)
+            ],
+            "action": watched.action,
+            "value": number(watched.value),
+            "texts": drawn,
+            "firings": [
+                [f.text, f.row, f.position, f.feature, number(f.value)]
+                for f in firings[-_FIRINGS:]
+                if (f.text, f.row) in inside
+            ],
+            "total": len(firings),
+            "runs": self._count,
+        }
+
+    # -- results -----------------------------------------------------------------------------
+
+    @property
+    def firings(self) -> list[Firing]:
+        """All firings so far."""
+        return self._inner.firings
+
+    def to_frame(self) -> pd.DataFrame:
+        """Firings as rows: text, row, position, token, id, feature, value, threshold, action."""
+        return self._inner.to_frame()
+
+    def clear(self) -> None:
+        """Forget the texts and firings so far."""
+        self._inner.clear()
+        with self._lock_texts:
+            self._texts.clear()
+        self._show()
+
+    def fallback_html(self) -> str:
+        """How often each feature fired, for pages without scripts."""
+        counts = dict.fromkeys((f.id for f in self._inner.features), 0) if self.live else {}
+        for firing in self.firings if self.live else []:
+            counts[firing.feature] += 1
+        rows = "".join(f"<li><code>{html.escape(k)}</code> {v}</li>" for k, v in counts.items())
+        return f"<ul>{rows}</ul>"
+
+    def __repr__(self) -> str:
+        if not self.live:
+            return "Watch(saved)"
+        return f"Watch({len(self._inner.features)} features, {len(self.firings)} firings)"
