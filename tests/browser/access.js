@@ -114,16 +114,21 @@ window.access = (() => {
       // JupyterLab's command mode eats keys of an element that does not say this of itself
       if (element.dataset.lmSuppressShortcuts !== "true") wrong.push(`keys go to the notebook: ${name(element)}`);
     }
-    for (const area of root.querySelectorAll("[role=listbox], [role=grid]")) {
+    const composites = [...root.querySelectorAll("[role=listbox], [role=grid]")].filter(seen);
+    for (const area of composites) {
       named(area, "token area");
       if (stops(area).length > (area.tabIndex >= 0 ? 0 : 1)) wrong.push(`more than one tab stop: ${name(area)}`);
       const active = area.getAttribute("aria-activedescendant");
       if (active && !area.contains(document.getElementById(active))) wrong.push(`the active token is not there: ${name(area)}`);
     }
+    // rows of one picture are one tab stop together; a text that stands alone is one by itself
     const areas = [...root.querySelectorAll(".ng-tokens")].filter((area) => area.childElementCount);
-    if (areas.length && areas.filter(({ tabIndex }) => tabIndex >= 0).length !== 1) wrong.push("the token areas are not one tab stop");
+    for (const group of new Set(areas.map((area) => area.closest(".ng-rows") ?? area))) {
+      const own = areas.filter((area) => group.contains(area));
+      if (own.filter(({ tabIndex }) => tabIndex >= 0).length !== 1) wrong.push("the token areas are not one tab stop");
+    }
     for (const button of root.querySelectorAll("[role=button]:not(button), [onclick]")) wrong.push(`a button that is none: ${name(button)}`);
-    if (!root.querySelector("[aria-live=polite]")) wrong.push("no live region");
+    if (composites.length && !root.querySelector("[aria-live=polite]")) wrong.push("no live region");
     for (const box of root.querySelectorAll(".ng-error")) if (box.getAttribute("role") !== "alert") wrong.push("an error that is no alert");
     return wrong;
   };
@@ -160,8 +165,8 @@ window.access = (() => {
       if (told.has(block)) continue;
       if (cut) {
         // one line with an ellipsis, or a clamp of lines
-        // a note shortens a token that stands whole in the strip
-        if (block.closest("[role=tooltip]")) continue;
+        // a note shortens a token that stands whole in the strip; a grid's cell stands whole in its note and its panel
+        if (block.closest("[role=tooltip], [role=grid]")) continue;
         const hidden = block.scrollWidth > block.clientWidth + 1 || block.scrollHeight > block.clientHeight + 2;
         if (hidden && (strict || !block.closest("[title]")) && !scrolls(block)) {
           told.add(block);
@@ -190,7 +195,7 @@ window.access = (() => {
   /** What a person can read in a view, as one text; not what comes and goes: notes, the status, blocks of a long strip. */
   const readable = (root) =>
     textNodes(root)
-      .filter(({ parentElement }) => !parentElement.closest("[role=tooltip], .ng-status, .ng-block:not(:only-child)"))
+      .filter(({ parentElement }) => !parentElement.closest("[role=tooltip], [role=grid], .ng-status, .ng-block:not(:only-child)"))
       .map(({ data }) => data.trim())
       .join("\n");
 

@@ -143,7 +143,7 @@ def test_keys_move_pin_close_and_stay_in_the_view(page: Page, states: list[State
     for state in states:
         root = galleries.pair(page, state).locator(f".light {galleries.OUTER}")
         area = root.locator("[role=listbox][tabindex='0'], [role=grid][tabindex='0']")
-        if area.count() and state.act == "" and state.status in {"ready", "static"}:
+        if area.count() == 1 and state.act == "" and state.status in {"ready", "static"}:
             _use_keys(page, root, area)
             tried += 1
     assert tried >= 20
@@ -155,7 +155,8 @@ def _use_keys(page: Page, root: Locator, area: Locator) -> None:
     spoken = root.locator("[aria-live=polite]")
     places = []
     area.focus()
-    forward = "ArrowLeft" if area.get_attribute("dir") == "rtl" else "ArrowRight"
+    leftward = "rtl" in {area.get_attribute("dir"), area.get_attribute("data-direction")}
+    forward = "ArrowLeft" if leftward else "ArrowRight"
     page.keyboard.press("Home")
     for key in (forward, "End", "Home"):
         page.keyboard.press(key)

@@ -107,6 +107,7 @@ export class Strip {
     this.#pieces = pieces;
     this.#classOf = classOf;
     this.direction = RTL.test(pieces.slice(0, 64).join("")) ? "rtl" : "ltr";
+    if (this.element.dataset.direction !== this.direction) this.element.dataset.direction = this.direction;
     const name = pieces.length ? "ng-tokens" : "ng-tokens ng-none";
     if (this.element.className !== name) this.element.className = name;
     const ends = pieces.length ? cutBlocks(pieces) : [];

@@ -166,7 +166,7 @@ export class LensView {
   #draw(): void {
     const by = this.#shell.synced.get("colour_by");
     this.#by.value = by;
-    this.#bar.hidden = !this.#picture?.pieces.length;
+    this.#bar.hidden = this.#grid.element.hidden = !this.#picture?.pieces.length;
     this.#legend.replaceChildren(...this.#ends(by));
     this.#grid.draw(this.#picture, by);
     const { hover } = this.#ui;

@@ -4,7 +4,7 @@
  * is reused from one frame to the next.
  */
 import { shade } from "../../core/colour.js";
-import { h, setText } from "../../core/dom.js";
+import { focusable, h, setText } from "../../core/dom.js";
 import { compact, count, quoted } from "../../core/format.js";
 import type { Mounting } from "../../core/mount.js";
 import { Shell } from "../../core/shell.js";
@@ -29,7 +29,7 @@ export class WatchView {
   readonly #watched = h("p", { class: "ng-watched" });
   readonly #texts = h("div", { class: "ng-watch-texts" });
   readonly #list = h("tbody");
-  readonly #table = h("table", { class: "ng-firings" }, h("thead", {}, h("tr", {}, ...["run", "token", "feature", "value", "threshold"].map((name) => h("th", { scope: "col" }, name)))), this.#list);
+  readonly #table = focusable(h("table", { class: "ng-firings", tabindex: 0, "aria-label": "where features fired, newest first" }, h("thead", {}, h("tr", {}, ...["run", "token", "feature", "value", "threshold"].map((name) => h("th", { scope: "col" }, name)))), this.#list));
   #views: TextView[] = [];
 
   constructor(mounting: Mounting<Traits>) {
