@@ -143,14 +143,15 @@ def test_keys_move_pin_close_and_stay_in_the_view(page: Page, states: list[State
     for state in states:
         root = galleries.pair(page, state).locator(f".light {galleries.OUTER}")
         area = root.locator("[role=listbox][tabindex='0'], [role=grid][tabindex='0']")
+        area = area.filter(visible=True)
         if area.count() == 1 and state.act == "" and state.status in {"ready", "static"}:
-            _use_keys(page, root, area)
+            _use_keys(page, root, area, picks=state.view.has_trait("selected"))
             tried += 1
     assert tried >= 20
     assert page.evaluate("leaked") == []
 
 
-def _use_keys(page: Page, root: Locator, area: Locator) -> None:
+def _use_keys(page: Page, root: Locator, area: Locator, *, picks: bool) -> None:
     """Arrows, Home, End, Enter and Escape in a token area; each move is spoken."""
     spoken = root.locator("[aria-live=polite]")
     places = []
@@ -168,7 +169,7 @@ def _use_keys(page: Page, root: Locator, area: Locator) -> None:
     tokens = places[1]
     assert places == [min(1, tokens), tokens, 0]
     before = page.evaluate("() => document.querySelectorAll('[aria-selected=true]').length")
-    if not root.locator("[aria-selected=true]").count():
+    if picks and not root.locator("[aria-selected=true]").count():
         page.keyboard.press("Enter")
         assert root.locator("[aria-selected=true]").count() == 1
         page.keyboard.press("Escape")

@@ -2,6 +2,7 @@
  * Pointing at the tokens of one strip, by pointer or keyboard. In: the strip. Out: `point` with the token that is pointed
  * at (null: none any more), `pick` when it is clicked or Enter is pressed. The strip is one tab stop.
  */
+import { uuid } from "./dom.js";
 import type { Strip } from "./strip.js";
 
 export interface PointerActions {
@@ -13,6 +14,7 @@ export class TokenPointer {
   /** The token at the keyboard's cursor, while the strip has the focus; else -1. */
   cursor = -1;
   #last = 0;
+  readonly #name = `token-${uuid()}`; // of the token that the strip says is active
 
   constructor(
     private readonly strip: Strip,
@@ -64,7 +66,15 @@ export class TokenPointer {
     if (before === goal) return;
     this.cursor = goal;
     if (goal >= 0) this.#last = goal;
+    const { element } = this.strip;
+    element.querySelector(`#${this.#name}`)?.removeAttribute("id");
     const token = goal >= 0 ? this.strip.reveal(goal) : null;
+    if (token) {
+      token.id = this.#name;
+      element.setAttribute("aria-activedescendant", this.#name);
+    } else {
+      element.removeAttribute("aria-activedescendant");
+    }
     for (const i of [before, goal]) if (i >= 0) this.strip.repaint(i);
     this.actions.point(token ? goal : null, token, true);
   }

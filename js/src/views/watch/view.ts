@@ -127,13 +127,14 @@ export class WatchView {
       pointer: new TokenPointer(strip, {
         point: (i, token, byKey) => {
           const here = i === null ? [] : (view.fired.get(i) ?? []);
+          if (byKey && i !== null) this.#shell.say(quoted(view.text?.pieces[i] ?? ""));
           if (i === null || !token || here.length === 0) {
             this.#shell.tip.hide();
             return;
           }
           const facts = here.map(([, , , id, value]) => `${label.get(id)?.label ?? id}: ${compact(value ?? NaN)}`);
           this.#shell.tip.show(token, [h("div", { class: "ng-piece" }, quoted(view.text?.pieces[i] ?? "")), ...facts.map((fact) => h("div", {}, fact))]);
-          if (byKey) this.#shell.say(facts.join(", "));
+          if (byKey) this.#shell.say(`${quoted(view.text?.pieces[i] ?? "")}, ${facts.join(", ")}`);
         },
       }),
     };
