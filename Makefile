@@ -47,8 +47,8 @@ test: lint ## everything: linters, types, vitest, pytest, a real browser
 	@$(LIMIT) 600 $(PY) hatch_build.py npm --silent test
 	@$(PREPARE) bundle
 	@$(PREPARE) chromium
-	@echo "== pytest"
-	@$(LIMIT) 1200 $(PY) -m pytest
+	@echo "== pytest, two files at a time"
+	@$(LIMIT) 2400 $(PY) -m pytest -n 2 --dist loadfile --durations=15
 
 test-matrix: .matrix-env ## the slow matrix: lower bounds, a wheel without Node, older kernels, other hosts
 	@$(PREPARE) bundle

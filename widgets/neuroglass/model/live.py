@@ -507,7 +507,11 @@ class LiveModel(Anatomy):
         Raises:
             InputError: it is no such id, or belongs to another model or basis.
         """
-        parts = feature_id.rsplit("/", 3)  # a model's name may have a "/" in it
+        own = f"{self.name}/"  # a model's name may have a "/" in it
+        if feature_id.startswith(own):
+            parts = [self.name, *feature_id[len(own) :].split("/")]
+        else:
+            parts = feature_id.rsplit("/", 3)
         if len(parts) != 4 or not parts[3].isdecimal():
             raise InputError(
                 f"{feature_id!r} is no feature's id.", "Ids are model/site/basis/index."

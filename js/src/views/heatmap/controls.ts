@@ -61,7 +61,7 @@ export class Controls {
       if (this.#draft.compare) this.#other.focus();
     });
     this.#other = new TextBox("second text", "Type another text", (compare) => this.#edit({ compare }));
-    this.#otherField = h("div", { class: "ng-other", hidden: true }, this.#other.element);
+    this.#otherField = h("div", { class: "ng-other", hidden: true });
     this.#problem = h("p", { class: "ng-problem", id: problem, role: "status", hidden: true });
     this.element = h(
       "div",
@@ -180,7 +180,11 @@ export class Controls {
     this.#across.setAttribute("aria-pressed", String(this.#draft.across));
     this.#compare.hidden = this.#draft.text === "" && this.#draft.compare === "";
     this.#compare.setAttribute("aria-pressed", String(this.#draft.compare !== ""));
-    this.#otherField.hidden = this.#draft.compare === "" && !this.#otherField.contains(document.activeElement);
+    const alone = this.#draft.compare === "" && !this.#otherField.contains(document.activeElement);
+    if (alone !== this.#otherField.hidden || (!alone && !this.#otherField.childElementCount)) {
+      this.#otherField.hidden = alone;
+      this.#otherField.replaceChildren(...(alone ? [] : [this.#other.element]));
+    }
     this.#layerField.hidden = layers <= 1;
     this.#site.title = this.#chosen?.what ?? "";
     for (const input of [this.#layer, this.#range]) {
