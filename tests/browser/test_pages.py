@@ -76,7 +76,7 @@ def test_every_notebook_runs_and_its_page_draws_offline(
     labs.wait_until("all views", lambda: page.locator(".ng[data-status]").count() == views)
     for view in page.locator(".ng[data-status]").all():
         assert view.get_attribute("data-status") == "static"
-        assert view.locator(".ng-tok, .ng-next td").count() > 0
+        assert view.locator(".ng-tok, .ng-next td, .ng-cell").count() > 0
         assert not view.locator(".ng-error").is_visible()
     page.screenshot(path=labs.SCREENSHOTS / f"{path.stem}.png", full_page=True)
     assert wrong == []
