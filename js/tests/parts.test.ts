@@ -232,6 +232,8 @@ test("a token that a link moves is selected in the row that was", () => {
   m = mount({ frame: many(2), selected: [1, 3] });
   m.model.set("token", 9);
   expect(m.model.get("selected")).toEqual([1, 9]);
+  m.model.set("token", 9_999); // a linked text may be longer
+  expect(m.model.get("selected")).toEqual([1, 9]);
   m.model.set("token", null);
   expect(m.model.get("selected")).toBeNull();
   expect(m.model).toBeInstanceOf(FakeModel);

@@ -220,7 +220,12 @@ class Setting:
 
     def code(self) -> str:
         """The Python that makes it, the feature as its id."""
-        parts = [repr(id_of(self.feature)), repr(self.mode)]
+        feature = repr(id_of(self.feature))
+        return f"ng.Setting.of({self.arguments(feature)}, model=model, bases=[])"
+
+    def arguments(self, feature: str) -> str:
+        """The arguments that make it, as Python; `feature` stands for the feature."""
+        parts = [feature, repr(self.mode)]
         if self.mode != "ablate":
             parts.append(f"{self.value:g}")
         if self.unit != "raw":
@@ -231,7 +236,7 @@ class Setting:
             parts.append("skip_special=False")
         if self.layers is not None:
             parts.append(f"layers={self.layers!r}")
-        return f"ng.Setting.of({', '.join(parts)}, model=model, bases=[])"
+        return ", ".join(parts)
 
     # -- JSON ------------------------------------------------------------------------------------
 

@@ -19,11 +19,12 @@ from neuroglass.views import frame as frames
 from neuroglass.views.base import View, bundle
 from neuroglass.views.codec import unpack
 from neuroglass.views.frame import Floats
+from neuroglass.views.selectable import Selectable
 
 _SIGNED = {"auto": None, "positive": False, "signed": True}
 
 
-class TokenHeatmap(View):
+class TokenHeatmap(Selectable):
     """Tokens, coloured by one or several rows of values.
 
     Args:
@@ -62,8 +63,6 @@ class TokenHeatmap(View):
     across = t.Bool(False).tag(sync=True)
     choices = t.Dict().tag(sync=True)
     frame = t.Dict().tag(sync=True)
-    selected = t.Tuple(t.Int(), t.Int(), allow_none=True, default_value=None).tag(sync=True)
-    token = t.Int(allow_none=True, default_value=None).tag(sync=True)
     feature = t.Unicode("").tag(sync=True)
     scale = t.Enum(["row", "shared", "robust"], default_value="shared").tag(sync=True)
     wrap = t.Bool(True).tag(sync=True)
@@ -107,19 +106,8 @@ class TokenHeatmap(View):
                 raise InputError(f"There is no token {value[1]}.", f"Tokens: {n}, from 0.")
         return value
 
-    @t.observe("selected")
-    def _selected_to_token(self, change: Any) -> None:
-        self.token = None if change["new"] is None else change["new"][1]
-
-    @t.observe("token")
-    def _token_to_selected(self, change: Any) -> None:
-        position, now = change["new"], self.selected
-        if position is None:
-            self.set_trait("selected", None)
-        elif now is None or now[1] != position:
-            row = now[0] if now is not None else 0
-            if has_place(self.frame, (row, position)):
-                self.selected = (row, position)
+    def _has_place(self, row: int, position: int) -> bool:
+        return has_place(self.frame, (row, position))
 
     def _on_detail(self, request: Any) -> None:
         row, position = request.get("row", int), request.get("position", int)

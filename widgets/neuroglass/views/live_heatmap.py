@@ -262,11 +262,7 @@ class LiveTokenHeatmap(LiveView, TokenHeatmap):
         masked = [mask_bits(run) for run in runs]
         if not settings.features:
             own = [r[1] for r in kept if isinstance(r, tuple) and r[0].name == source.name]
-            features = (
-                read[0]
-                .get(source.name, source.read(runs[0]))
-                .largest(masked[0] == 0, AUTO_ROWS + len(kept))
-            )
+            features = read[0][source.name].largest(masked[0] == 0, AUTO_ROWS + len(kept))
             chosen = [i for i in features if i not in own][: 1 if settings.across else AUTO_ROWS]
             settings = replace(settings, features=tuple(chosen))
         yield

@@ -26,6 +26,7 @@ from neuroglass.views import lens
 from neuroglass.views.base import bundle
 from neuroglass.views.live import LiveView, Origin, Picture, Settings
 from neuroglass.views.protocol import Request
+from neuroglass.views.selectable import Selectable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,7 +54,7 @@ class _Picture(Picture):
     streams: torch.Tensor | None = field(default=None, repr=False)  # [sites, tokens, d_model]
 
 
-class LogitLens(LiveView):
+class LogitLens(LiveView, Selectable):
     """Layers × tokens: what the model would say next if it stopped there; the last layer on top.
 
     Each cell reads the residual stream at one site out through the model's own final norm (with the
@@ -96,8 +97,6 @@ class LogitLens(LiveView):
 
     target: Any = t.Union([t.Int(), t.Unicode()], default_value="").tag(sync=True)
     sites: Any = t.List(t.Unicode()).tag(sync=True)
-    selected: Any = t.Tuple(t.Int(), t.Int(), allow_none=True, default_value=None).tag(sync=True)
-    token = t.Int(allow_none=True, default_value=None).tag(sync=True)
     colour_by = t.Enum(["probability", "rank"], default_value="probability").tag(sync=True)
 
     def __init__(
@@ -184,19 +183,11 @@ class LogitLens(LiveView):
             )
         return value
 
-    @t.observe("selected")
-    def _selected_to_token(self, change: Any) -> None:
-        self.token = None if change["new"] is None else change["new"][1]
+    def _has_place(self, row: int, position: int) -> bool:
+        return lens.has_cell(self.frame, row, position)
 
-    @t.observe("token")
-    def _token_to_selected(self, change: Any) -> None:
-        position, now = change["new"], self.selected
-        if position is None:
-            self.selected = None
-        elif now is None or now[1] != position:
-            row = len(self.sites) - 1 if now is None else now[0]
-            if lens.has_cell(self.frame, row, position):
-                self.selected = (row, position)
+    def _row_for_token(self) -> int:
+        return len(self.sites) - 1  # the last layer
 
     # -- running -----------------------------------------------------------------------------
 

@@ -343,15 +343,4 @@ class Rack:
             if one is not None and not self._stored(setting.feature):
                 # what a calibration has measured is not known to whoever runs the code
                 setting = replace(setting, value=setting.value * one, unit="raw")
-        parts = [handle, repr(setting.mode)]
-        if setting.mode != "ablate":
-            parts.append(f"{setting.value:.6g}")
-        if setting.unit != "raw":
-            parts.append(f"unit={setting.unit!r}")
-        if setting.positions != "all":
-            parts.append(f"positions={setting.positions!r}")
-        if not setting.skip_special:
-            parts.append("skip_special=False")
-        if setting.layers is not None:
-            parts.append(f"layers={setting.layers!r}")
-        return f"ng.Setting({', '.join(parts)})"
+        return f"ng.Setting({setting.arguments(handle)})"

@@ -10,7 +10,7 @@ import type { Hit } from "../../core/find.js";
 import type { Picture, Row, Sequence } from "../../core/picture.js";
 import { Strip } from "../../core/strip.js";
 import { type Allowed, RowHead } from "./row-head.js";
-import type { Place } from "./synced.js";
+import type { Place } from "../../core/selection.js";
 
 export interface RowActions {
   point: (place: Place | null, token: Element | null) => void; // the pointer is on a token, or left
@@ -182,6 +182,7 @@ export class Rows {
 
   /** Marks what was found, and goes to the place that is looked at. */
   mark(found: Found[], go: boolean): void {
+    if (found.length === 0 && this.#found.length === 0) return; // with every picture
     this.#found = found;
     this.#rows.forEach((_, r) => this.#strip(r)?.repaint());
     this.#markMaps();

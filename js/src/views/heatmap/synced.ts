@@ -3,7 +3,7 @@
  * cursor, hover) is in ui-state.ts.
  */
 import type { WireFrame } from "../../core/protocol.js";
-import type { BaseTraits } from "../../core/traits.js";
+import type { SelectionTraits } from "../../core/selection.js";
 
 export interface SiteChoice {
   name: string;
@@ -19,9 +19,7 @@ export interface Choices {
   quantities?: { key: string; label: string }[]; // rows that any site may have
 }
 
-export type Place = [row: number, position: number];
-
-export interface Traits extends BaseTraits {
+export interface Traits extends SelectionTraits {
   text: string;
   site: string;
   layer: number;
@@ -31,14 +29,8 @@ export interface Traits extends BaseTraits {
   across: boolean;
   choices: Choices;
   frame: Partial<WireFrame>;
-  selected: Place | null;
-  token: number | null;
   feature: string;
   scale: "row" | "shared" | "robust";
   wrap: boolean;
   arrange: "auto" | "rows" | "one";
 }
-
-/** The selected place, if it is one. */
-export const placeOf = (value: unknown): Place | null =>
-  Array.isArray(value) && value.length === 2 ? (value as Place) : null;

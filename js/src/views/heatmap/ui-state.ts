@@ -4,7 +4,7 @@
  */
 import type { Hit } from "../../core/find.js";
 import type { Sequence } from "../../core/picture.js";
-import type { Place } from "./synced.js";
+import type { Place } from "../../core/selection.js";
 
 /** What the editor asks for. */
 export interface Draft {

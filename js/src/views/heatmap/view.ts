@@ -6,14 +6,15 @@ import { copyTokens } from "../../core/clipboard.js";
 import { Finder } from "../../core/find.js";
 import { count } from "../../core/format.js";
 import type { Mounting } from "../../core/mount.js";
-import { type Picture, type Row, readFrame, scaleRows, tokenCount } from "../../core/picture.js";
+import { type Picture, type Row, type Sequence, readFrame, scaleRows, tokenCount } from "../../core/picture.js";
+import { type Place, Selection } from "../../core/selection.js";
 import { Shell } from "../../core/shell.js";
 import { Controls } from "./controls.js";
 import { Detail } from "./detail.js";
 import { spoken, tipOf } from "./facts.js";
 import { Options, arranged } from "./options.js";
 import { Rows } from "./rows.js";
-import { type Place, type Traits, placeOf } from "./synced.js";
+import type { Traits } from "./synced.js";
 import { type Draft, createUiState } from "./ui-state.js";
 
 /** A row in a list that is being changed; `came`: it was locked before. */
@@ -30,12 +31,18 @@ export class HeatmapView {
   readonly #options: Options;
   readonly #rows: Rows;
   readonly #detail: Detail;
+  readonly #selection: Selection<Traits>;
   #picture: Picture | null = null;
-  #subject: unknown[] = []; // what the detail panel was last drawn for
+  readonly #finders = new WeakMap<Sequence, Finder>();
 
   constructor(mounting: Mounting<Traits>) {
     const shell = (this.#shell = new Shell(mounting, "heatmap", "token heatmap"));
     this.root = shell.root;
+    this.#selection = new Selection(shell, {
+      has: ([row, token]) => this.#picture?.rows[row]?.seq.pieces[token] !== undefined,
+      row: () => 0,
+      show: () => this.#showSelection(),
+    });
     this.#controls = new Controls(shell.name, (draft) => shell.run(draft));
     this.#rows = new Rows(
       shell.name,
@@ -45,11 +52,7 @@ export class HeatmapView {
           this.#point(place, token);
           this.#announce(place);
         },
-        pin: (place) => {
-          const now = this.#selected;
-          const again = now?.[0] === place[0] && now[1] === place[1];
-          this.#select(again ? null : place);
-        },
+        pin: (place) => this.#selection.select(this.#selection.is(place) ? null : place),
         escape: () => this.#deselect(),
         remove: (row) => this.#runRows(row, (rows, at) => rows.splice(at, 1)),
         lock: (row) =>
@@ -59,8 +62,8 @@ export class HeatmapView {
           }),
         shift: (row, by) => this.#runRows(row, (rows, at) => rows.splice(at + by, 0, ...rows.splice(at, 1))),
         choose: (row) => {
-          const now = this.#selected;
-          if (now) this.#select([row, now[1]]);
+          const now = this.#selection.place;
+          if (now) this.#selection.select([row, now[1]]);
           else this.#rows.choose(row);
         },
       },
@@ -115,10 +118,6 @@ export class HeatmapView {
     };
   }
 
-  get #selected(): Place | null {
-    return placeOf(this.#shell.synced.get("selected"));
-  }
-
   #listen(): void {
     const shell = this.#shell;
     shell.on(["frame"], () => {
@@ -130,17 +129,7 @@ export class HeatmapView {
       if (!this.#drafting) this.#controls.show(this.#traits());
     });
     shell.on(["choices"], () => this.#controls.offer(shell.synced.get("choices")));
-    shell.on(["selected"], () => this.#showSelection());
-    shell.on(["token"], () => {
-      // a link moved it; Python does the same, and may not be there
-      const token = shell.synced.get("token");
-      const now = this.#selected;
-      if (token === null) {
-        if (now) this.#select(null);
-      } else if (now?.[1] !== token) {
-        this.#select([now?.[0] ?? 0, token]);
-      }
-    });
+    this.#selection.follow();
     shell.on(["live"], () => {
       this.#drawRows();
       this.#showControls();
@@ -193,8 +182,7 @@ export class HeatmapView {
 
   #ask([row, position]: Place): void {
     this.#shell.ask("detail", { row, position }, (reply) => {
-      const now = this.#selected;
-      if (now?.[0] === row && now[1] === position) this.#detail.answer(reply, new Set(this.#picture?.rows.map(({ key }) => key)));
+      if (this.#selection.is([row, position])) this.#detail.answer(reply, new Set(this.#picture?.rows.map(({ key }) => key)));
     });
   }
 
@@ -245,9 +233,16 @@ export class HeatmapView {
   #search(query: string): void {
     const ui = this.#ui;
     ui.query = query;
-    ui.hits = query ? (this.#picture?.seqs ?? []).flatMap((seq) => new Finder(seq.pieces).hits(query).map((hit) => ({ seq, hit }))) : [];
+    ui.hits = query ? (this.#picture?.seqs ?? []).flatMap((seq) => this.#finder(seq).hits(query).map((hit) => ({ seq, hit }))) : [];
     ui.hit = Math.min(ui.hit, ui.hits.length - 1);
     this.#showHits(false);
+  }
+
+  /** Made once for a text: a letter more in the field looks in the same one. */
+  #finder(seq: Sequence): Finder {
+    let finder = this.#finders.get(seq);
+    if (!finder) this.#finders.set(seq, (finder = new Finder(seq.pieces)));
+    return finder;
   }
 
   #step(by: number): void {
@@ -271,19 +266,11 @@ export class HeatmapView {
 
   // --- pointing, selecting --------------------------------------------------------------------------------------
 
-  #select(place: Place | null): void {
-    this.#shell.synced.write({ selected: place, token: place ? place[1] : null });
-    this.#showSelection();
-  }
-
   #showSelection(): void {
-    const place = this.#selected;
+    const { place } = this.#selection;
     this.#rows.select(place);
+    if (!this.#selection.due(this.#picture)) return;
     const { live } = this.#shell;
-    // some hosts report our own change of the trait, some do not: once is enough
-    const subject = [this.#picture, live, ...(place ?? [])];
-    if (subject.length === this.#subject.length && subject.every((part, k) => part === this.#subject[k])) return;
-    this.#subject = subject;
     const row = this.#picture?.rows[place?.[0] ?? -1];
     if (!place || row?.seq.pieces[place[1]] === undefined) {
       this.#detail.hide();
@@ -295,7 +282,7 @@ export class HeatmapView {
 
   #deselect(): void {
     this.#point(null, null);
-    if (this.#selected) this.#select(null);
+    this.#selection.clear();
   }
 
   #point(place: Place | null, token: Element | null): void {

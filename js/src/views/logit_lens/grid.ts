@@ -8,7 +8,8 @@ import { focusable, h } from "../../core/dom.js";
 import { visible } from "../../core/format.js";
 import { RTL } from "../../core/strip.js";
 import { type Picture, classOf, pieceAt } from "./picture.js";
-import type { Place, Traits } from "./synced.js";
+import type { Place } from "../../core/selection.js";
+import type { Traits } from "./synced.js";
 
 const COLUMN = 70; // px; style.css has the same widths
 const LABEL = 56;

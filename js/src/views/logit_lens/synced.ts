@@ -3,11 +3,9 @@
  * concerns this mounted view alone (draft, hover) is in ui-state.ts.
  */
 import type { Packed } from "../../core/codec.js";
-import type { BaseTraits } from "../../core/traits.js";
+import type { SelectionTraits } from "../../core/selection.js";
 
 export type Target = string | number; // a text, an id, or "": at each token the one that really comes next
-export type Place = [row: number, position: number]; // rows from 0 in the order of the pass
-
 export interface WireLens {
   id: number;
   view: string;
@@ -30,16 +28,10 @@ export interface WireLens {
   notice: string | null;
 }
 
-export interface Traits extends BaseTraits {
+export interface Traits extends SelectionTraits {
   text: string;
   target: Target;
   sites: string[];
   frame: Partial<WireLens>;
-  selected: Place | null;
-  token: number | null;
   colour_by: "probability" | "rank";
 }
-
-/** The selected place, if it is one. */
-export const placeOf = (value: unknown): Place | null =>
-  Array.isArray(value) && value.length === 2 ? (value as Place) : null;

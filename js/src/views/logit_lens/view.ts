@@ -5,12 +5,13 @@
 import { focusable, h } from "../../core/dom.js";
 import { count } from "../../core/format.js";
 import type { Mounting } from "../../core/mount.js";
+import { type Place, Selection } from "../../core/selection.js";
 import { Shell } from "../../core/shell.js";
 import { Controls } from "./controls.js";
 import { Detail } from "./detail.js";
 import { Grid } from "./grid.js";
 import { type Picture, cellAt, readFrame } from "./picture.js";
-import { type Place, type Traits, placeOf } from "./synced.js";
+import type { Traits } from "./synced.js";
 import { type Draft, createUiState } from "./ui-state.js";
 import { spoken, tipOf } from "./words.js";
 
@@ -25,11 +26,16 @@ export class LensView {
   readonly #legend = h("span", { class: "ng-legend" });
   readonly #bar: HTMLElement;
   #picture: Picture | null = null;
-  #subject: unknown[] = []; // what the detail panel was last drawn for
+  readonly #selection: Selection<Traits>;
 
   constructor(mounting: Mounting<Traits>) {
     const shell = (this.#shell = new Shell(mounting, "logit_lens", "logit lens"));
     this.root = shell.root;
+    this.#selection = new Selection(shell, {
+      has: (place) => cellAt(this.#picture, ...place) !== null,
+      row: () => (this.#picture?.sites.length ?? 1) - 1,
+      show: () => this.#showSelection(),
+    });
     this.#controls = new Controls(shell.name, {
       text: (text) => this.#run({ text }),
       target: (target) => this.#choose(target),
@@ -47,10 +53,7 @@ export class LensView {
           const { hover } = this.#ui;
           if (hover) this.#point(hover, this.#grid.visible(hover));
         },
-        pin: (place) => {
-          const now = this.#selected;
-          this.#select(now?.[0] === place[0] && now[1] === place[1] ? null : place);
-        },
+        pin: (place) => this.#selection.select(this.#selection.is(place) ? null : place),
         escape: () => this.#deselect(),
       },
       mounting.signal,
@@ -87,10 +90,6 @@ export class LensView {
     return { text: synced.get("text"), target: synced.get("target") };
   }
 
-  get #selected(): Place | null {
-    return placeOf(this.#shell.synced.get("selected"));
-  }
-
   #listen(): void {
     const shell = this.#shell;
     shell.on(["frame"], () => {
@@ -101,16 +100,7 @@ export class LensView {
       if (!this.#drafting) this.#showDraft(this.#traits());
     });
     shell.on(["colour_by"], () => this.#draw());
-    shell.on(["selected"], () => this.#showSelection());
-    shell.on(["token"], () => {
-      // a link moved it; Python does the same, and may not be there
-      const token = shell.synced.get("token");
-      const now = this.#selected;
-      const row = now?.[0] ?? (this.#picture?.sites.length ?? 1) - 1;
-      if (token === null) {
-        if (now) this.#select(null);
-      } else if (now?.[1] !== token && cellAt(this.#picture, row, token)) this.#select([row, token]);
-    });
+    this.#selection.follow();
     shell.on(["live"], () => {
       this.#controls.element.hidden = !shell.live;
       this.#showSelection();
@@ -188,19 +178,11 @@ export class LensView {
     ];
   }
 
-  #select(place: Place | null): void {
-    this.#shell.synced.write({ selected: place, token: place ? place[1] : null });
-    this.#showSelection();
-  }
-
   #showSelection(): void {
-    const place = this.#selected;
+    const { place } = this.#selection;
     this.#grid.select(place);
+    if (!this.#selection.due(this.#picture)) return;
     const { live } = this.#shell;
-    // some hosts report our own change of the trait, some do not: once is enough
-    const subject = [this.#picture, live, ...(place ?? [])];
-    if (subject.length === this.#subject.length && subject.every((part, k) => part === this.#subject[k])) return;
-    this.#subject = subject;
     const cell = place && cellAt(this.#picture, ...place);
     if (!place || !cell) {
       this.#detail.hide();
@@ -209,14 +191,13 @@ export class LensView {
     this.#detail.show(cell, live);
     if (!live) return;
     this.#shell.ask("detail", { row: place[0], position: place[1] }, (reply) => {
-      const now = this.#selected;
-      if (now?.[0] === place[0] && now[1] === place[1]) this.#detail.answer(reply);
+      if (this.#selection.is(place)) this.#detail.answer(reply);
     });
   }
 
   #deselect(): void {
     this.#point(null, null);
-    if (this.#selected) this.#select(null);
+    this.#selection.clear();
   }
 
   #point(place: Place | null, element: Element | null): void {
