@@ -22,8 +22,24 @@ def _flat(site: Site, x: torch.Tensor) -> torch.Tensor:
     return x.flatten(2) if site.name in PER_HEAD else x
 
 
+class Meter:
+    """An edit's step that only looks: what it writes is what it reads."""
+
+    @property
+    def reads(self) -> Site:
+        """Where it looks."""
+        raise NotImplementedError
+
+    @property
+    def writes(self) -> Site:
+        return self.reads
+
+    def read(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
 @dataclass(eq=False)
-class Activations:
+class Activations(Meter):
     """A meter: features of one basis at the last token of every row.
 
     Attributes:
@@ -38,11 +54,6 @@ class Activations:
     def reads(self) -> Site:
         return self.basis.read_site
 
-    writes = reads
-
-    def read(self, x: torch.Tensor) -> torch.Tensor:
-        return x
-
     def write(self, x: torch.Tensor, values: torch.Tensor, at: At) -> torch.Tensor:
         last = _flat(self.reads, x)[:, -1]
         self.latest = self.basis.activations(last, self.features).float().cpu()
@@ -50,7 +61,7 @@ class Activations:
 
 
 @dataclass(eq=False)
-class Before:
+class Before(Meter):
     """A meter: remembers a site as it is before the edits that follow in the list."""
 
     site: Site
@@ -60,18 +71,13 @@ class Before:
     def reads(self) -> Site:
         return self.site
 
-    writes = reads
-
-    def read(self, x: torch.Tensor) -> torch.Tensor:
-        return x
-
     def write(self, x: torch.Tensor, values: torch.Tensor, at: At) -> torch.Tensor:
         self.x = x
         return x
 
 
 @dataclass(eq=False)
-class After:
+class After(Meter):
     """A meter: ‖Δ‖/‖h‖ between a ``Before`` and here, at the last token of every row.
 
     Attributes:
@@ -84,11 +90,6 @@ class After:
     @property
     def reads(self) -> Site:
         return self.before.site
-
-    writes = reads
-
-    def read(self, x: torch.Tensor) -> torch.Tensor:
-        return x
 
     def write(self, x: torch.Tensor, values: torch.Tensor, at: At) -> torch.Tensor:
         old, self.before.x = self.before.x, None

@@ -23,6 +23,7 @@ from neuroglass.model.live import LiveModel
 from neuroglass.model.positions import At, Extent, Positions
 from neuroglass.model.sites import Site
 from neuroglass.steering import watch as watching
+from neuroglass.steering.readouts import Meter
 from neuroglass.steering.watch import Action, Firing
 from neuroglass.views.base import View, bundle
 from neuroglass.views.rack import Rack
@@ -44,7 +45,7 @@ _FIRINGS = 300
 
 
 @dataclass(eq=False)
-class _Reader:
+class _Reader(Meter):
     """A meter: the ids that pass through, by row; it changes nothing."""
 
     site: Site
@@ -53,11 +54,6 @@ class _Reader:
     @property
     def reads(self) -> Site:
         return self.site
-
-    writes = reads
-
-    def read(self, x: torch.Tensor) -> torch.Tensor:
-        return x
 
     def write(self, x: torch.Tensor, values: torch.Tensor, at: At) -> torch.Tensor:
         self.seen(at)
