@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuroglass import zoo
+from neuroglass.features.annotations import Annotations, home
 from neuroglass.features.corpus import Corpus, need_store
 from neuroglass.features.exact import F64, I64
 from neuroglass.features.excerpts import examples_of
@@ -41,7 +42,11 @@ _TABLES = ("features", "hist", "examples", "token_stats", "pairs", "neurons", "h
 
 
 def open_store(
-    path: str | Path, model: LiveModel | None = None, basis: Basis | None = None
+    path: str | Path,
+    model: LiveModel | None = None,
+    basis: Basis | None = None,
+    *,
+    annotations: str | Path | None = None,
 ) -> Store:
     """Open a store; nothing is read but its description, and torch is not needed.
 
@@ -49,6 +54,8 @@ def open_store(
         path: the folder that ``harvest`` filled, or one of the zoo's: ``"zoo/A-8x"``.
         model: a live model to attach; see ``Store.attach``.
         basis: the dictionary of the store's features, for what needs it.
+        annotations: folder for what people say of its features; by default the store's own, or
+            one in the user's data folder where the store can't be written (the zoo's).
 
     Raises:
         InputError: no store there, one of another version, or of another model than `model`.
@@ -83,6 +90,8 @@ def open_store(
             "Harvest again, or use the version of neuroglass that made it.",
         )
     store = Store(folder, meta)
+    if annotations is not None:
+        store.annotations = Annotations(Path(annotations), store.n_features)
     return store if model is None else store.attach(model, basis)
 
 
@@ -186,7 +195,9 @@ class Store:
         from neuroglass.features.live import basis_of
 
         found = basis_of(self.meta["basis"], model, basis)
-        return Store(self.folder, self.meta, model, found, self._lock, self._files)
+        made = Store(self.folder, self.meta, model, found, self._lock, self._files)
+        made.annotations = self.annotations
+        return made
 
     @property
     def model(self) -> LiveModel:
@@ -227,6 +238,11 @@ class Store:
         from neuroglass.features.live import Live
 
         return Live(self)
+
+    @cached_property
+    def annotations(self) -> Annotations:
+        """Explanations, scores, ratings, notes and lists of its features, kept with it."""
+        return Annotations(home(self), self.n_features)
 
     # ------------------------------------------------------------------ tables
 
