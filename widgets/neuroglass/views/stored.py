@@ -19,6 +19,24 @@ Tell = Callable[..., None]
 Steps = Callable[[Tell], Generator[None, None, Any]]
 
 
+class FeatureId(t.TraitType[str, Any]):
+    """The id of a feature of the view's store, "" for none; set by index, id or handle."""
+
+    default_value = ""
+    info_text = "a feature of the store"
+
+    def validate(self, obj: Any, value: Any) -> str:
+        """The id.
+
+        Raises:
+            InputError: the store has no such feature.
+        """
+        if value is None or value == "":
+            return ""
+        store = getattr(obj, "store", None)  # a picture from a state has none
+        return str(value) if store is None else str(store.id(store.index(value)))
+
+
 class StoreView(View):
     """Base of the views of a store.
 
@@ -27,9 +45,13 @@ class StoreView(View):
 
     Traits, beside those of every view:
         attached: the store has its live model and basis.
+        feature: id of the selected feature, "" for none. Settable by index, id or handle.
+        base: what the ids of the store's features begin with, ``model/site/basis/``.
     """
 
     attached = t.Bool(False).tag(sync=True)
+    feature = FeatureId().tag(sync=True)
+    base = t.Unicode("").tag(sync=True)
 
     def _begin(self, store: Store, **traits: Any) -> None:
         """Become a view of a store; in place of ``View.__init__``."""
@@ -38,8 +60,14 @@ class StoreView(View):
         title = traits.pop(
             "title", f"{store.name} · {meta['model']} · {meta['basis']['read_site']}"
         )
-        View.__init__(self, title=title, attached=store.has_basis, **traits)
+        base = store.id(0)[:-1]
+        View.__init__(self, title=title, attached=store.has_basis, base=base, **traits)
         self.set_trait("live", True)
+
+    @property
+    def index(self) -> int | None:
+        """The index of the selected feature; None where none is."""
+        return self.store.index(self.feature) if self.feature else None
 
     def attach(self, store: Store) -> None:
         """Go on with the same store and its live model: ``view.attach(store.attach(model))``.
