@@ -57,9 +57,9 @@ KERNEL = (
     return;
   }
   if (message.kind === "hello") tell({ seq: 1, done: true, version: model.state._version });
-  const fits = ({ ask }) => Object.entries(ask).every(([name, value]) => message[name] === value);
-  const known = answers.find(fits);
-  if (known) tell({ ...known.answer, seq: 1, done: true });
+  const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+  const fits = ({ ask }) => Object.keys(ask).every((name) => same(message[name], ask[name]));
+  for (const said of answers.find(fits)?.said ?? []) tell(said);
 }"""
 )
 
@@ -113,10 +113,10 @@ def _pair(state: State, page: Page) -> str:
 
 def _answers(state: State) -> list[dict[str, Any]]:
     """What the view says to the requests that its page will make."""
-    return [{"ask": ask, "answer": _answer(state.view, ask)} for ask in state.asks]
+    return [{"ask": ask, "said": _said(state.view, ask)} for ask in state.asks]
 
 
-def _answer(view: View, ask: dict[str, Any]) -> dict[str, Any]:
+def _said(view: View, ask: dict[str, Any]) -> list[dict[str, Any]]:
     said: list[dict[str, Any]] = []
     send, view.send = view.send, lambda content, *_: said.append(content)
     try:
@@ -127,9 +127,9 @@ def _answer(view: View, ask: dict[str, Any]) -> dict[str, Any]:
             time.sleep(0.01)
     finally:
         view.send = send
-    last = said[-1]
-    assert last.get("error") is None, last
-    return {k: v for k, v in last.items() if k not in {"v", "view", "id"}}
+    assert said[-1].get("error") is None, said[-1]
+    whole = [one for one in said if one["seq"] or one["done"]]  # without the acknowledgement
+    return [{k: v for k, v in one.items() if k not in {"v", "view", "id"}} for one in whole]
 
 
 # --- in a browser

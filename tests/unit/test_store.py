@@ -164,11 +164,11 @@ def test_search_equals_the_model(store: Any, sae: ng.SAE) -> None:
 
 def test_predicate(store: Any, busy: int) -> None:
     everywhere = store.predicate(busy, lambda tokens, i: True)
-    assert everywhere["specificity"] == 1
-    assert math.isnan(everywhere["pearson"])
+    assert everywhere.specificity == 1
+    assert math.isnan(everywhere.pearson)
     common = store.tokens(busy)["token"].tolist()
     rule = store.predicate(busy, lambda tokens, i: tokens[i] in common)
-    assert rule["specificity"] == 1  # it is on at no other token
+    assert rule.specificity == 1  # it is on at no other token
     random = store.examples(busy, "random")
     hits, ons = [], []
     for row in random.itertuples():
@@ -177,15 +177,15 @@ def test_predicate(store: Any, busy: int) -> None:
     assert any(hits)
     assert not all(hits)
     wanted = np.mean([v > 0 for v, h in zip(ons, hits, strict=True) if h])
-    assert rule["sensitivity"] == pytest.approx(wanted)
-    assert rule["pearson"] == pytest.approx(np.corrcoef(hits, ons)[0, 1])
-    assert rule["tokens"] == len(hits)
-    assert rule["firing"] == len(store.examples(busy, "firing")) == KEEP.firing
+    assert rule.sensitivity == pytest.approx(wanted)
+    assert rule.pearson == pytest.approx(np.corrcoef(hits, ons)[0, 1])
+    assert rule.tokens == len(hits)
+    assert rule.on == len(store.examples(busy, "firing")) == KEEP.firing
     half = store.predicate(busy, lambda tokens, i: tokens[i] == common[0])
     share = store.to_frame().loc[busy, "single_token_share"]
     firing = store.examples(busy, "firing")
-    assert half["specificity"] == (firing["token"] == common[0]).mean()
-    assert abs(half["specificity"] - share) < 0.45  # a sample of twelve
+    assert half.specificity == (firing["token"] == common[0]).mean()
+    assert abs(half.specificity - share) < 0.45  # a sample of twelve
     with pytest.raises(ng.InputError, match="ZeroDivisionError"):
         store.predicate(busy, lambda tokens, i: bool(1 / 0))
 

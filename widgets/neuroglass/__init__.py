@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from neuroglass.steering.setting import Setting
     from neuroglass.steering.strength import Calibration, Scales, calibrate
     from neuroglass.views.beside import Beside, beside
+    from neuroglass.views.dashboard import FeatureDashboard
     from neuroglass.views.export import export_notebook, save_html
     from neuroglass.views.heatmap import TokenHeatmap
     from neuroglass.views.link import Link, link
@@ -68,6 +69,7 @@ _WHERE = {
     "Directions": "model.basis",
     "Edit": "model.edits",
     "Feature": "model.basis",
+    "FeatureDashboard": "views.dashboard",
     "Generation": "model.generate",
     "Gradients": "model.gradients",
     "Head": "model.basis",
@@ -150,6 +152,7 @@ __all__ = [
     "DoseResponse",
     "Edit",
     "Feature",
+    "FeatureDashboard",
     "FeatureRecord",
     "Generation",
     "Gradients",

@@ -52,6 +52,25 @@ export function spokenSpace(piece: string): string {
     .join(", ");
 }
 
+/** Gives an element a token's text, the marks of its white space, and a name where it shows no letters. */
+export function dress(token: HTMLElement, piece: string): void {
+  token.textContent = piece;
+  const marks = whitespaceMarks(piece);
+  if (marks) token.dataset.ws = marks;
+  else delete token.dataset.ws;
+  const name = spokenSpace(piece);
+  if (name) token.setAttribute("aria-label", name);
+  else token.removeAttribute("aria-label");
+}
+
+/** The classes that a token has by its letters alone. */
+export function shapeOf(piece: string): string {
+  let shape = piece.includes("\n") ? (piece.startsWith("\n") ? " ng-nl ng-nl0" : " ng-nl") : piece === "" ? " ng-void" : "";
+  if (FROM_RIGHT.test(piece)) shape += " ng-rtl";
+  if (JOINED.test(piece)) shape += " ng-joined";
+  return shape;
+}
+
 /** Blocks of about 400 tokens; a block ends at a line break or between words where one is near. */
 export function cutBlocks(pieces: readonly string[]): number[] {
   const ends: number[] = [];
@@ -155,7 +174,7 @@ export class Strip {
     const block = this.#blocks.find(({ from, to }) => i >= from && i < to);
     if (block && !block.mounted) this.#fill(block);
     const token = this.token(i);
-        if (where === "start" && token) {
+    if (where === "start" && token) {
       // its own strip only: the page stays where it is
       this.element.scrollTop += token.getBoundingClientRect().top - this.element.getBoundingClientRect().top;
     } else {
@@ -221,26 +240,14 @@ export class Strip {
         token.setAttribute("role", "option");
       }
       if (token.dataset.i !== String(i)) token.dataset.i = String(i);
-      if (!existing || token.textContent !== piece) {
-        token.textContent = piece;
-        const marks = whitespaceMarks(piece);
-        if (marks) token.dataset.ws = marks;
-        else delete token.dataset.ws;
-        const name = spokenSpace(piece);
-        if (name) token.setAttribute("aria-label", name);
-        else token.removeAttribute("aria-label");
-      }
+      if (!existing || token.textContent !== piece) dress(token, piece);
       this.#paint(token, i);
       if (!existing) element.append(token);
     }
   }
 
   #paint(token: HTMLElement, i: number): void {
-    const piece = this.#pieces[i] ?? "";
-    let shape = piece.includes("\n") ? (piece.startsWith("\n") ? " ng-nl ng-nl0" : " ng-nl") : piece === "" ? " ng-void" : "";
-    if (FROM_RIGHT.test(piece)) shape += " ng-rtl";
-    if (JOINED.test(piece)) shape += " ng-joined";
-    const name = `ng-tok${shape}${this.#classOf(i)}`;
+    const name = `ng-tok${shapeOf(this.#pieces[i] ?? "")}${this.#classOf(i)}`;
     if (token.className === name) return;
     token.className = name;
     if (token.classList.contains("ng-sel")) token.setAttribute("aria-selected", "true");

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from neuroglass.features.store import Store
 
 _COLUMNS = ("group", "rank", "value", "token", "at", "tokens", "ids", "values", "document",
-            "position")  # fmt: skip
+            "position", "lead")  # fmt: skip
 
 
 def examples_of(store: Store, index: int, group: str | None, context: int | None) -> pd.DataFrame:
@@ -74,6 +74,7 @@ def _led(
         "values": values[:last],
         "document": document,
         "position": position,
+        "lead": len(lead),
     }
 
 
@@ -106,6 +107,7 @@ def _shown(
         "values": values,
         "document": document,
         "position": position,
+        "lead": 0,
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ import torch
 from neuroglass import zoo
 from neuroglass.features.entries import entries, vectors
 from neuroglass.features.exact import F64, I64
+from neuroglass.features.rules import Predicate, Rule
+from neuroglass.features.trace import fit_all
 from neuroglass.model.basis import Directions, Feature, NeuronBasis
 from neuroglass.model.directions import logit_effects
 from neuroglass.model.edits import Ablate
@@ -98,6 +100,31 @@ class Live:
                 "density": known["density"].to_numpy(),
             }
         ).set_index("feature")
+
+    # ------------------------------------------------------------------ rules
+
+    def rules(
+        self, rules: Mapping[str, str | Predicate | Rule], *, tokens: int | None = None
+    ) -> pd.DataFrame:
+        """How well rules predict each feature: every token is looked at, in one pass for all.
+
+        *Towards Monosemanticity* does this for four features (specificity, sensitivity, Pearson).
+
+        Args:
+            rules: name -> a regular expression or a function; see ``Rule.of``.
+            tokens: how many tokens of the corpus are read, from all over it; None: all.
+
+        Returns:
+            One row for each rule and feature, best Pearson first: see ``Fit`` for the columns.
+
+        Raises:
+            InputError: no model; no regular expression; a function fails.
+        """
+        made = {name: Rule.of(rule) for name, rule in rules.items()}
+        found: pd.DataFrame = self.store.model.work(
+            lambda _: fit_all(self.store, made, tokens)
+        ).result()
+        return found
 
     # ------------------------------------------------------------------ effects
 

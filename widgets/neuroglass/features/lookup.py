@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from neuroglass.features.rules import Fit, Rule, fit
 from neuroglass.model.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -109,34 +110,15 @@ def _on_text(store: Store, text: str) -> pd.DataFrame:
     )
 
 
-def predicate_of(
-    store: Store, index: int, fn: Callable[[list[str], int], bool]
-) -> dict[str, float]:
+def predicate_of(store: Store, index: int, rule: Rule) -> Fit:
     """See ``Store.predicate``."""
-
-    def holds(pieces: list[str], i: int) -> bool:
-        try:
-            return bool(fn(pieces, i))
-        except Exception as error:
-            raise InputError(
-                f"The rule failed at {pieces[i]!r}: {type(error).__name__}: {error}.",
-                "It is called as fn(tokens, i) and returns True or False.",
-            ) from error
-
     firing = store.examples(index, "firing")
     random = store.examples(index, "random")
-    hits = [holds(t, i) for t, i in zip(firing["tokens"], firing["at"], strict=True)]
-    rule, value = [], []
-    for pieces, values in zip(random["tokens"], random["values"], strict=True):
-        rule += [holds(pieces, i) for i in range(len(pieces))]
-        value.append(values)
-    r = np.array(rule, np.float64)
-    v = np.concatenate(value) if value else np.zeros(0)
-    varied = len(r) > 1 and bool(r.std() > 0) and bool(v.std() > 0)
-    return {
-        "specificity": float(np.mean(hits)) if hits else float("nan"),
-        "sensitivity": float((v[r > 0] > 0).mean()) if r.any() else float("nan"),
-        "pearson": float(np.corrcoef(r, v)[0, 1]) if varied else float("nan"),
-        "firing": len(hits),
-        "tokens": len(r),
-    }
+    hits = [rule.over(store, ids)[at] for ids, at in zip(firing["ids"], firing["at"], strict=True)]
+    said = [rule.over(store, ids) for ids in random["ids"]]
+    r = np.concatenate([np.zeros(0, np.float32), *said])
+    v = np.concatenate([np.zeros(0, np.float32), *random["values"]])
+    found = fit(r, np.arange(len(v)), v)
+    both = int((np.array(hits) > 0).sum())
+    specificity = both / len(hits) if hits else float("nan")
+    return replace(found, specificity=specificity, on=len(hits), both=both)

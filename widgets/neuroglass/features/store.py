@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,6 +24,7 @@ from neuroglass.features.corpus import Corpus, need_store
 from neuroglass.features.exact import F64, I64
 from neuroglass.features.excerpts import examples_of
 from neuroglass.features.lookup import find_in, predicate_of
+from neuroglass.features.rules import Fit, Predicate, Rule, bytes_of
 from neuroglass.features.sketch import bin_edges
 from neuroglass.features.stored_feature import StoredFeature
 from neuroglass.model.errors import InputError, nearest
@@ -260,6 +261,12 @@ class Store:
         pieces = np.array(table["piece"].to_pylist(), object)
         return pieces, table["kind"].to_numpy(), table["count"].to_numpy()
 
+    @cached_property
+    def token_bytes(self) -> list[bytes]:
+        """The bytes of each id's text; none of special tokens."""
+        pieces, kinds, _ = self.vocabulary
+        return [bytes_of(p, int(k)) for p, k in zip(pieces, kinds, strict=True)]
+
     def pieces(self, ids: Sequence[int] | I64) -> list[str]:
         """Display pieces of token ids."""
         return list(self.vocabulary[0][np.asarray(ids, np.int64)])
@@ -459,7 +466,8 @@ class Store:
             Columns: ``group``, ``rank``, ``value`` and ``token`` of the token that counts, ``at``
             its place in ``tokens`` (display pieces), ``ids``, ``values`` (float32; NaN where a
             token is outside of the window that was measured), ``document``, ``position`` in the
-            document (before the window's first token for one that leads it, as BOS).
+            document (before the window's first token for one that leads it, as BOS); ``lead``: how
+            many of the tokens are leading ones.
 
         Raises:
             InputError: no such feature or group.
@@ -549,27 +557,30 @@ class Store:
 
         return write_neuronpedia(self, folder, features)
 
-    def predicate(
-        self, feature: int | str, fn: Callable[[list[str], int], bool]
-    ) -> dict[str, float]:
-        """How well a rule predicts a feature (*Towards Monosemanticity*, four case studies).
+    def predicate(self, feature: int | str, rule: str | Predicate | Rule) -> Fit:
+        """How well a rule predicts a feature, estimated from the samples that the store keeps.
+
+        ``store.rules`` looks at every token of the corpus; it needs the model.
 
         Args:
             feature: index, id or handle.
-            fn: is given the display pieces of a window and the place of a token in it, and says
-                whether the rule holds there.
+            rule: a regular expression or a function; see ``Rule.of``.
 
         Returns:
-            ``specificity``: the share of tokens where the rule holds among those where the feature
-            is on (of the group "firing", drawn at random from them); ``sensitivity``: the share of
-            tokens where it is on among those where the rule holds, and ``pearson``: correlation of
-            value and rule, both over the random windows; ``firing`` and ``tokens``: how many tokens
-            these rest on. NaN where nothing is on, or the rule never holds.
+            ``specificity`` from the group "firing" (tokens at random among those where the feature
+            is on: ``on`` of them), ``sensitivity`` and ``pearson`` from the random windows (of
+            ``tokens`` tokens). NaN where nothing is on, or the rule never holds.
 
         Raises:
-            InputError: the rule fails.
+            InputError: no regular expression; the function fails.
         """
-        return predicate_of(self, self.index(feature), fn)
+        return predicate_of(self, self.index(feature), Rule.of(rule))
+
+    def rules(
+        self, rules: Mapping[str, str | Predicate | Rule], *, tokens: int | None = None
+    ) -> pd.DataFrame:
+        """How well rules predict each feature, over the corpus; see ``Live.rules``."""
+        return self.live.rules(rules, tokens=tokens)
 
 
 def _frame(**columns: F64 | I64 | npt.NDArray[Any]) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import traitlets as t
 
+from neuroglass import zoo
 from neuroglass.model.errors import InputError
 from neuroglass.model.worker import Job, Priority
 from neuroglass.views.base import View
@@ -79,6 +80,15 @@ class StoreView(View):
             raise InputError(f"{store!r} is not the store of this view.")
         self.store = store
         self.attached = store.has_basis
+
+    def _store_code(self) -> str:
+        """Python that opens the store again, as ``store``."""
+        folder, lines = self.store.folder, ["import neuroglass as ng", ""]
+        shipped = folder.parent == zoo.path("stores")
+        call = f"ng.open_store({(f'zoo/{folder.name}' if shipped else str(folder))!r}"
+        if not self.store.has_basis:
+            return "\n".join([*lines, f"store = {call})"])
+        return "\n".join([*lines, f"model = {self.store.model.code}", f"store = {call}, model)"])
 
     def _ask_model(
         self,

@@ -158,12 +158,12 @@ def _excerpt(
     elif group.startswith("interval "):
         i = int(group.split()[1])
         low, high = largest * i / intervals, largest * (i + 1) / intervals
-        contains = _within(bins, low, high) / n_tokens
+        contains = within(bins, low, high) / n_tokens
     values = tuple(map(float, e["values"]))
     return Excerpt(group, tuple(e["tokens"]), values, e["at"], low, high, contains)
 
 
-def _within(bins: Sequence[tuple[float, float, float]], low: float, high: float) -> float:
+def within(bins: Sequence[tuple[float, float, float]], low: float, high: float) -> float:
     """Tokens between two values; of a bin that is cut, its part."""
     return sum(n * max(0.0, min(b, high) - max(a, low)) / (b - a) for a, b, n in bins)
 

@@ -1,0 +1,304 @@
+/**
+ * The examples: groups of excerpts of the corpus, the feature's value as the colour of each token, and, where they were
+ * asked for, what the token loses without the feature as a line under it. In: a page, later more excerpts and effects.
+ * Out: what the person asks for; pointing at tokens. All excerpts together are one tab stop: arrows go from token to
+ * token, up and down from excerpt to excerpt.
+ */
+import { shade } from "../../core/colour.js";
+import { button, focusable, h, setText, uuid } from "../../core/dom.js";
+import { compact, count } from "../../core/format.js";
+import { RTL, dress, shapeOf } from "../../core/strip.js";
+import { type Excerpt, cut, effectClass, largestEffect } from "./excerpt.js";
+import { shareOf } from "./numbers.js";
+import type { WireGroup, WirePage } from "./synced.js";
+
+export interface ExampleActions {
+  more: (group: string, first: number) => void;
+  effects: (wanted: boolean) => void;
+  point: (one: Excerpt | null, token: number, element: Element | null, byKey: boolean) => void;
+  search: () => void; // through the whole corpus, for the range
+  letGo: () => void; // of the range
+  stop: () => void;
+}
+
+/** Excerpts with a value in a range that was brushed. */
+export interface Ranged {
+  low: number;
+  high: number;
+  examples: Excerpt[];
+  found: number;
+  tokens: number; // of the corpus that were read for it; 0: what the store keeps
+  reading: boolean;
+}
+
+const CONTEXTS = [
+  ["5", "5 tokens each side"],
+  ["16", "16 tokens each side"],
+  ["0", "whole window"],
+] as const;
+const KINDS = [
+  ["all", "all groups"],
+  ["top", "top"],
+  ["interval", "intervals"],
+  ["firing", "firing at random"],
+  ["random", "random windows"],
+] as const;
+
+export class Examples {
+  readonly element: HTMLElement;
+  readonly #kind = focusable(h("select", { "aria-label": "which examples" }, ...KINDS.map(([value, name]) => h("option", { value }, name))));
+  readonly #context = focusable(h("select", { "aria-label": "context" }, ...CONTEXTS.map(([value, name]) => h("option", { value }, name))));
+  readonly #breaks: HTMLButtonElement;
+  readonly #effects: HTMLButtonElement;
+  readonly #key = h("span", { class: "ng-effect-key" });
+  readonly #box = focusable(h("div", { class: "ng-examples ng-flat", role: "listbox", "aria-label": "examples", tabindex: 0 }));
+  readonly #said = h("div", { class: "ng-range-said", hidden: true });
+  readonly #name = uuid();
+  #page: WirePage | null = null;
+  #loaded: Excerpt[] = [];
+  #ranged: Ranged | null = null;
+  #attached = false;
+  #live = false;
+  #cursor: [excerpt: number, token: number] | null = null;
+  #shown: { one: Excerpt; from: number; tokens: HTMLElement[] }[] = [];
+
+  constructor(private readonly actions: ExampleActions) {
+    this.#breaks = button("line breaks", { class: "ng-toggle", "aria-pressed": "false", title: "show line breaks as breaks" }, () => {
+      const on = this.#press(this.#breaks);
+      this.#box.classList.toggle("ng-flat", !on);
+    });
+    this.#effects = button("effect of ablation", { class: "ng-toggle", "aria-pressed": "false", title: "log-likelihood of each token with the feature minus without it (it is set to zero everywhere in the window), in nats: two passes, nothing estimated" }, () => {
+      const on = this.#press(this.#effects);
+      this.#key.hidden = !on;
+      this.actions.effects(on);
+      this.#draw();
+    });
+    this.#key.append(h("span", { class: "ng-helped4" }, "likelier"), " with the feature, ", h("span", { class: "ng-hurt4" }, "less likely"));
+    this.#key.hidden = true;
+    this.#context.value = "16";
+    for (const select of [this.#kind, this.#context]) {
+      select.addEventListener("change", () => {
+        this.#draw();
+        if (this.effectsWanted) this.actions.effects(true);
+      });
+    }
+    const field = (name: string, of: HTMLElement): HTMLElement => h("label", { class: "ng-field" }, h("span", { class: "ng-name" }, name), of);
+    this.element = h(
+      "section",
+      { class: "ng-dash-examples", "aria-label": "examples" },
+      h("div", { class: "ng-part-head" }, h("h4", {}, "Examples"), field("show", this.#kind), field("context", this.#context), this.#breaks, this.#effects, this.#key),
+      this.#said,
+      this.#box,
+    );
+    this.#listen();
+  }
+
+  get effectsWanted(): boolean {
+    return this.#effects.getAttribute("aria-pressed") === "true";
+  }
+
+  /** Those on the page that have no effect yet. */
+  get withoutEffect(): Excerpt[] {
+    return this.#shown.map(({ one }) => one).filter(({ effect }) => effect === null);
+  }
+
+  show(page: WirePage, examples: Excerpt[], attached: boolean, live: boolean): void {
+    this.#page = page;
+    this.#loaded = examples;
+    this.#ranged = null;
+    this.#attached = attached;
+    this.#live = live;
+    this.#cursor = null;
+    this.#effects.hidden = !(attached && live);
+    this.#draw();
+  }
+
+  add(examples: Excerpt[]): void {
+    this.#loaded.push(...examples);
+    this.#draw();
+  }
+
+  /** Excerpts of a range in place of the groups; null: the groups again. */
+  range(ranged: Ranged | null): void {
+    this.#ranged = ranged;
+    this.#draw();
+  }
+
+  /** What is kept on this page with a value in a range, for pages without a kernel. */
+  kept(low: number, high: number): Excerpt[] {
+    return this.#loaded.filter(({ group, value }) => group !== "random" && value >= low && value <= high && value > 0);
+  }
+
+  repaint(): void {
+    this.#draw();
+  }
+
+  #press(toggle: HTMLButtonElement): boolean {
+    const on = toggle.getAttribute("aria-pressed") !== "true";
+    toggle.setAttribute("aria-pressed", String(on));
+    return on;
+  }
+
+  #draw(): void {
+    const page = this.#page;
+    if (!page) return;
+    this.#shown = [];
+    const parts: Node[] = [];
+    if (this.#ranged) {
+      parts.push(...this.#ranged.examples.map((one) => this.#excerpt(one)));
+    } else {
+      const kind = this.#kind.value;
+      for (const group of page.groups) {
+        if (kind !== "all" && !group.name.startsWith(kind)) continue;
+        const some = this.#loaded.filter((one) => one.group === group.name).sort((a, b) => a.rank - b.rank);
+        parts.push(this.#heading(group, some.length), ...some.map((one) => this.#excerpt(one)));
+        const left = group.kept - some.length;
+        if (left > 0 && this.#live) {
+          const name = `${left} more`;
+          parts.push(button(name, { class: "ng-button ng-more-examples", "aria-label": `${name} of ${group.name}` }, () => this.actions.more(group.name, some.length)));
+        } else if (left > 0) {
+          parts.push(h("p", { class: "ng-quiet ng-left-out" }, `${left} more are in the store.`));
+        }
+      }
+    }
+    if (!this.#shown.length) parts.push(h("p", { class: "ng-empty" }, this.#ranged ? "None of these." : page.stats.count ? "The store keeps no such examples." : "It is on nowhere in the corpus: there are no examples."));
+    this.#box.replaceChildren(...parts);
+    this.#describe();
+    this.#place();
+  }
+
+  #describe(): void {
+    const ranged = this.#ranged;
+    this.#said.hidden = ranged === null;
+    if (!ranged) return;
+    const among = ranged.tokens ? `in ${ranged.tokens.toLocaleString("en-US")} tokens of the corpus` : "among the examples that are kept";
+    const whole = ranged.tokens >= (this.#page?.n_tokens ?? 0);
+    this.#said.replaceChildren(
+      h("span", {}, `values ${compact(ranged.low)} to ${compact(ranged.high)}: ${count(ranged.found, "token")} ${among}${ranged.found > ranged.examples.length ? `, ${ranged.examples.length} of them at random` : ""}`),
+      ...(ranged.reading
+        ? [button("Stop", { class: "ng-button" }, this.actions.stop)]
+        : this.#attached && this.#live && !whole
+          ? [button("Look through the corpus", { class: "ng-button", title: "read the whole corpus with the model" }, this.actions.search)]
+          : []),
+      button("×", { class: "ng-icon", "aria-label": "all examples again", title: "all examples again" }, this.actions.letGo),
+    );
+  }
+
+  #heading(group: WireGroup, shown: number): HTMLElement {
+    const about = {
+      top: "the windows with the largest values, one each",
+      firing: "tokens at random among those where it is on",
+      random: "windows at random, the same ones for all features",
+    }[group.name];
+    const name = { top: "Top", firing: "Firing, at random", random: "Random windows" }[group.name] ?? `Interval ${compact(group.low ?? 0)} to ${compact(group.high ?? 0)}`;
+    const share = group.share === null ? "" : ` · ${shareOf(group.share, 2)} of the tokens where it is on`;
+    return h("h5", { title: about ?? "tokens at random with values in one of the equally wide intervals from 0 to the largest" }, name, h("span", { class: "ng-quiet" }, `${share}${shown < group.kept ? ` · ${shown} of ${group.kept}` : ""}`));
+  }
+
+  #excerpt(one: Excerpt): HTMLElement {
+    const [from, to] = cut(one, Number(this.#context.value));
+    const { stats } = this.#page ?? {};
+    const signed = (stats?.min ?? 0) < 0;
+    const reach = Math.max(stats?.max ?? 0, signed ? -(stats?.min ?? 0) : 0, 1e-12);
+    const domain = [signed ? -reach : 0, reach] as const;
+    const effects = this.effectsWanted;
+    const largest = effects ? largestEffect(this.#effectScale()) : 0;
+    const k = this.#shown.length;
+    const tokens: HTMLElement[] = [];
+    for (let i = from; i < to; i++) {
+      const piece = one.pieces[i] ?? "";
+      const value = one.values[i] ?? NaN;
+      const token = h("span", { role: "option", id: `${this.#name}-${k}-${i}` });
+      token.dataset.i = String(i);
+      dress(token, piece);
+      const kind = one.kinds[i] === 2 ? " ng-special" : one.kinds[i] === 1 ? " ng-raw" : "";
+      const anchor = i === one.at && one.group !== "random" ? " ng-anchor" : "";
+      const effect = effects && i >= one.lead ? effectClass(one.effect?.[i - one.lead], largest) : "";
+      token.className = `ng-tok${shapeOf(piece)} ${shade(value, domain, signed).name}${kind}${anchor}${effect}`;
+      tokens.push(token);
+    }
+    this.#shown.push({ one, from, tokens });
+    const text = h("div", { class: "ng-ex-text", role: "none", dir: RTL.test(one.pieces.slice(from, to).join("")) ? "rtl" : "ltr" }, ...(from > 0 ? [h("span", { class: "ng-quiet", "aria-hidden": "true" }, "…")] : []), ...tokens, ...(to < one.pieces.length ? [h("span", { class: "ng-quiet", "aria-hidden": "true" }, "…")] : []));
+    const value = h("span", { class: "ng-ex-value", title: `document ${one.document}, token ${one.start + one.at - one.lead}` }, one.group === "random" && !one.value ? "0" : compact(one.value));
+    const row = h("div", { class: "ng-ex", role: "group", "aria-label": `value ${compact(one.value)}` }, value, text);
+    row.dataset.k = String(k);
+    return row;
+  }
+
+  /** One scale of effects for all that are loaded, so that colours can be compared. */
+  #effectScale(): Excerpt[] {
+    return this.#ranged ? this.#ranged.examples : this.#loaded;
+  }
+
+  // --- pointing -------------------------------------------------------------------------------------------------
+
+  #listen(): void {
+    const box = this.#box;
+    const at = (target: EventTarget | null): [number, number, HTMLElement] | null => {
+      const token = target instanceof Element ? target.closest<HTMLElement>(".ng-tok") : null;
+      const row = token?.closest<HTMLElement>(".ng-ex");
+      return token && row ? [Number(row.dataset.k), Number(token.dataset.i), token] : null;
+    };
+    box.addEventListener("pointerover", ({ target }) => {
+      const found = at(target);
+      if (found) this.actions.point(this.#shown[found[0]]?.one ?? null, found[1], found[2], false);
+      else this.actions.point(null, 0, null, false);
+    });
+    box.addEventListener("pointerleave", () => this.actions.point(null, 0, null, false));
+    box.addEventListener("blur", () => {
+      this.#cursor = null;
+      this.#place();
+      this.actions.point(null, 0, null, true);
+    });
+    box.addEventListener("keydown", (event) => this.#onKey(event));
+  }
+
+  #onKey(event: KeyboardEvent): void {
+    if (event.target !== this.#box || !this.#shown.length || event.ctrlKey || event.metaKey || event.altKey) return;
+    const [k, i] = this.#cursor ?? [0, this.#shown[0]?.one.at ?? 0];
+    const first = this.#cursor === null;
+    const here = this.#shown[k];
+    if (!here) return;
+    const forward = RTL.test(here.one.pieces.join("")) ? -1 : 1;
+    const step = first ? 0 : 1;
+    const last = here.from + here.tokens.length - 1;
+    let goal: [number, number] | null = null;
+    if (event.key === "ArrowRight" || event.key === "ArrowLeft") goal = [k, Math.max(here.from, Math.min(last, i + (event.key === "ArrowRight" ? step : -step) * forward))];
+    else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      const next = Math.max(0, Math.min(this.#shown.length - 1, k + (event.key === "ArrowDown" ? step : -step)));
+      goal = [next, this.#shown[next]?.one.at ?? 0];
+    } else if (event.key === "Home") goal = [k, here.from];
+    else if (event.key === "End") goal = [k, last];
+    else if (event.key === "Escape") {
+      this.#cursor = null;
+      this.#place();
+      this.actions.point(null, 0, null, true);
+    }
+    if (!goal) return;
+    event.preventDefault();
+    this.#cursor = goal;
+    const token = this.#place();
+    token?.scrollIntoView({ block: "nearest" });
+    this.actions.point(this.#shown[goal[0]]?.one ?? null, goal[1], token, true);
+  }
+
+  #place(): HTMLElement | null {
+    this.#box.querySelector(".ng-cur")?.classList.remove("ng-cur");
+    const [k, i] = this.#cursor ?? [-1, -1];
+    const view = this.#shown[k];
+    const token = view?.tokens[i - view.from] ?? null;
+    if (token) {
+      token.classList.add("ng-cur");
+      this.#box.setAttribute("aria-activedescendant", token.id);
+    } else {
+      this.#box.removeAttribute("aria-activedescendant");
+    }
+    return token;
+  }
+
+  /** Says how far a search has come. */
+  progress(text: string): void {
+    const first = this.#said.firstElementChild as HTMLElement | null;
+    if (first && !this.#said.hidden) setText(first, text);
+  }
+}
