@@ -306,7 +306,7 @@ def test_state_fallback_and_frame(comms: Any, store: Any, busy: int) -> None:
 
 def test_dead_constant_and_not_finite_features(comms: Any, alone: Any) -> None:
     dead = ng.open_store("zoo/A-8x")
-    index = int((dead.to_frame()["count"] == 0).idxmax())
+    index = int((dead.to_frame()["count"].to_numpy() == 0).argmax())
     page = page_of(dead, index)
     assert page["flags"] == ["dead"]
     assert page["stats"]["kurtosis"] is None
