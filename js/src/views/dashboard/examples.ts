@@ -157,7 +157,7 @@ export class Examples {
           const name = `${left} more`;
           parts.push(button(name, { class: "ng-button ng-more-examples", "aria-label": `${name} of ${group.name}` }, () => this.actions.more(group.name, some.length)));
         } else if (left > 0) {
-          parts.push(h("p", { class: "ng-quiet ng-left-out" }, `${left} more are in the store.`));
+          parts.push(h("p", { class: "ng-quiet ng-left-out" }, `${left} more in the store.`));
         }
       }
     }
