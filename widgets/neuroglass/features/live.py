@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,6 +59,7 @@ class Live:
     """See ``Store.live``. Features are given by index, id or handle."""
 
     store: Store
+    _units: dict[str, torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def _feature(self, feature: Any) -> Feature:
         return Feature(self.store.basis, self.store.index(feature))
@@ -267,8 +268,10 @@ class Live:
         import pandas as pd
 
         index = self.store.index(feature)
-        rows = _rows(self.store.basis, by)
-        rows = rows / rows.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        if by not in self._units:  # they are asked for page after page
+            vectors = _rows(self.store.basis, by)
+            self._units[by] = vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        rows = self._units[by]
         cosine = rows @ rows[index]
         cosine[index] = -torch.inf
         best = cosine.topk(min(k, len(rows) - 1))

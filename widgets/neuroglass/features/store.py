@@ -335,6 +335,12 @@ class Store:
         """
         return self.sql("SELECT * FROM feature ORDER BY feature").set_index("feature")
 
+    @cached_property
+    def _counts(self) -> I64:
+        """How often each feature is on."""
+        counts: I64 = self.sql("SELECT count FROM feature ORDER BY feature")["count"].to_numpy()
+        return counts
+
     def histogram(self, feature: int | str, *, log: bool = False) -> pd.DataFrame:
         """How many tokens have which value: columns low, high, count; zeros are not counted.
 
@@ -358,7 +364,7 @@ class Store:
         total = self.vocabulary[2][ids]
         found.insert(0, "id", ids)
         found["token"] = self.pieces(ids)
-        found["share"] = found["count"] / int(self[index].row["count"])
+        found["share"] = found["count"] / int(self._counts[index])
         found["on"] = found["count"] / total
         return found
 
@@ -379,7 +385,7 @@ class Store:
         )
         n, a, b, both = (
             self.n_tokens,
-            int(self[index].row["count"]),
+            int(self._counts[index]),
             found.pop("own"),
             found["count"],
         )

@@ -17,6 +17,8 @@ from neuroglass.features.exchange.neuronpedia import within
 from neuroglass.model.errors import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from neuroglass.features.store import Store
 
 ULTRALOW = 1e-6  # density; *Towards Monosemanticity*, the ultralow density cluster
@@ -48,6 +50,7 @@ def page_of(store: Store, index: int) -> dict[str, Any]:
         for name in ("promoted", "suppressed")
     }
     count = int(row["count"])
+    linear, log = (store.histogram(index, log=which) for which in (False, True))
     page: dict[str, Any] = {
         "feature": index,
         "name": feature.id,
@@ -71,7 +74,7 @@ def page_of(store: Store, index: int) -> dict[str, Any]:
         },
         "top_token": store.pieces([int(row["top_token"])])[0] if row["top_token"] >= 0 else None,
         "flags": flags_of(row),
-        "histogram": _histogram(store, index),
+        "histogram": _histogram(linear, log),
         **promoted,
         "tokens": [
             [
@@ -95,7 +98,7 @@ def page_of(store: Store, index: int) -> dict[str, Any]:
         if store.has("neurons")
         else None,
         "said": store.annotations.of(index),
-        "groups": groups_of(store, index),
+        "groups": groups_of(store, index, float(row["max"]), linear),
         "examples": first_examples(store, index, words),
         **_geometry(store, index),
     }
@@ -178,19 +181,17 @@ def excerpt(words: Pieces, e: Mapping[Any, Any]) -> dict[str, Any]:
     return made
 
 
-def groups_of(store: Store, index: int) -> list[dict[str, Any]]:
+def groups_of(
+    store: Store, index: int, largest: float, histogram: pd.DataFrame
+) -> list[dict[str, Any]]:
     """The groups of examples that there are: name, how many are kept, bounds, share of tokens.
 
     ``share``: of the tokens where the feature is on, as the histogram counts them.
     """
     rows = store.example_rows(index).get("group", [])
-    largest = max(0.0, float(store[index].row["max"]))
+    largest = max(0.0, largest)
     n = int(store.meta["keep"]["intervals"])
-    bins = [
-        (float(a), float(b), float(c))
-        for a, b, c in store.histogram(index).itertuples(index=False)
-        if c
-    ]
+    bins = [(float(a), float(b), float(c)) for a, b, c in histogram.itertuples(index=False) if c]
     total = sum(c for *_, c in bins) or 1.0
     out = []
     for name in ["top", *(f"interval {i}" for i in reversed(range(n))), "firing", "random"]:
@@ -217,9 +218,8 @@ def groups_of(store: Store, index: int) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------------- numbers
 
 
-def _histogram(store: Store, index: int) -> dict[str, Any]:
+def _histogram(linear: pd.DataFrame, log: pd.DataFrame) -> dict[str, Any]:
     """Linear and logarithmic, without the empty bins at the ends of the latter."""
-    linear, log = store.histogram(index), store.histogram(index, log=True)
     there = np.flatnonzero(log["count"].to_numpy())
     part = log.iloc[there[0] : there[-1] + 1] if len(there) else log.iloc[:0]
     return {
