@@ -1,0 +1,1 @@
+"""Explanations of features: written, simulated, scored, revised."""
