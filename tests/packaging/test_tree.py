@@ -24,7 +24,7 @@ FLOORS = {
     "features": 3,
     "steering": 3,
     "circuits": 4,
-    "explain": 4,
+    "explanation": 4,
     "recipes": 5,
     "views": 5,
 }

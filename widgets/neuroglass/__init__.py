@@ -11,6 +11,10 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from neuroglass.explanation.api import explain, score, simulate
+    from neuroglass.explanation.explainers import PatternExplainer, TokenExplainer
+    from neuroglass.explanation.patterns import PatternSimulator
+    from neuroglass.explanation.records import Explanation, Score, Scores, Simulated, Split, Window
     from neuroglass.features.exchange.reading import read_feature, read_features
     from neuroglass.features.exchange.records import FeatureRecord
     from neuroglass.features.harvest import harvest, merge_shards
@@ -68,6 +72,18 @@ _WHERE = {
     "Clamp": "model.edits",
     "Directions": "model.basis",
     "Edit": "model.edits",
+    "explain": "explanation.api",
+    "score": "explanation.api",
+    "simulate": "explanation.api",
+    "PatternExplainer": "explanation.explainers",
+    "TokenExplainer": "explanation.explainers",
+    "PatternSimulator": "explanation.patterns",
+    "Explanation": "explanation.records",
+    "Score": "explanation.records",
+    "Scores": "explanation.records",
+    "Simulated": "explanation.records",
+    "Split": "explanation.records",
+    "Window": "explanation.records",
     "Feature": "model.basis",
     "FeatureDashboard": "views.dashboard",
     "Generation": "model.generate",
@@ -151,6 +167,7 @@ __all__ = [
     "Directions",
     "DoseResponse",
     "Edit",
+    "Explanation",
     "Feature",
     "FeatureDashboard",
     "FeatureRecord",
@@ -174,20 +191,27 @@ __all__ = [
     "NeuroglassError",
     "NeuronBasis",
     "Orthogonal",
+    "PatternExplainer",
+    "PatternSimulator",
     "Peek",
     "Priority",
     "Report",
     "Run",
     "Scale",
     "Scales",
+    "Score",
+    "Scores",
     "Session",
     "Setting",
+    "Simulated",
     "Site",
+    "Split",
     "Steer",
     "Steered",
     "Store",
     "StoredFeature",
     "Sweep",
+    "TokenExplainer",
     "TokenHeatmap",
     "TopK",
     "TowardsMonosemanticity",
@@ -196,10 +220,12 @@ __all__ = [
     "Transcoder",
     "UnlistedArchitectureWarning",
     "Watch",
+    "Window",
     "beside",
     "calibrate",
     "contrast",
     "dose_response",
+    "explain",
     "export_notebook",
     "harvest",
     "heatmap",
@@ -211,6 +237,8 @@ __all__ = [
     "read_feature",
     "read_features",
     "save_html",
+    "score",
+    "simulate",
     "train_sae",
     "zoo_texts",
 ]

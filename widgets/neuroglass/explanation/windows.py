@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neuroglass.explain.records import Split, Window
+from neuroglass.explanation.records import Split, Window
 from neuroglass.features.entries import entries, vectors
 from neuroglass.model.errors import InputError
 

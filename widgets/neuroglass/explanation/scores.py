@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from neuroglass.explain.records import F64, Score, Simulated
+from neuroglass.explanation.records import F64, Score, Simulated
 
 BOOTSTRAPS = 400
 _FORMULAS: dict[str, Callable[[F64, F64], float]]
@@ -68,13 +68,14 @@ def simulation_scores(
         simulated: windows of the test side and at random.
         scale: what a simulated value is multiplied by to be an activation, for the two scores that
             compare sizes.
-        seed: of the bootstrap, which draws whole windows: tokens of one window are no independent
-            draws.
+        seed: of the bootstrap.
 
     Returns:
         ``correlation``, ``spearman``, ``r_squared``, ``absolute_deviation`` over all windows, and
         ``random_only``: Pearson over the windows at random alone. A window that could not be
-        simulated is left out, and counted.
+        simulated is left out, and counted. The intervals are of a bootstrap that draws whole
+        windows, since tokens of one window are no independent draws; ranks stay those of all
+        tokens.
     """
     there = [s for s in simulated if s.values is not None]
     failures = len(simulated) - len(there)
@@ -96,44 +97,53 @@ def _score(
     seed: int,
 ) -> Score:
     pairs = [(s.window.values, s.values * scale) for s in some if s.values is not None]
-    value = _over(pairs, range(len(pairs)), formula)
-    if value is None:
-        return Score(name, None, windows=len(pairs), failures=failures, reason=_why(pairs))
+    nothing = np.zeros(0)
+    true = np.concatenate([nothing, *(a for a, _ in pairs)])
+    said = np.concatenate([nothing, *(s for _, s in pairs)])
+    value = formula(true, said) if len(true) else math.nan
+    if math.isnan(value):
+        why = _why(len(pairs), true, said)
+        return Score(name, None, windows=len(pairs), failures=failures, reason=why)
+    low, high = _interval(formula, true, said, [len(a) for a, _ in pairs], seed)
+    return Score(name, value, low, high, len(pairs), failures)
+
+
+def _interval(
+    formula: Callable[[F64, F64], float], true: F64, said: F64, sizes: Sequence[int], seed: int
+) -> tuple[float | None, float | None]:
+    """95 % of the values over windows drawn with replacement, from sums over each window."""
+    if formula is spearman:
+        true, said, formula = _ranks(true), _ranks(said), pearson
+    if formula is pearson:
+        parts = [np.ones_like(true), true, said, true**2, said**2, true * said]
+    elif formula is r_squared:
+        parts = [(true - said) ** 2, true**2]
+    else:
+        parts = [np.abs(true - said), np.abs(true)]
+    starts = np.r_[0, np.cumsum(sizes)[:-1]].astype(np.int64)
+    sums = np.stack([np.add.reduceat(p, starts) for p in parts], 1)  # [windows, parts]
     rng = np.random.default_rng(seed)
-    drawn = [
-        _over(pairs, rng.integers(0, len(pairs), len(pairs)).tolist(), formula)
-        for _ in range(BOOTSTRAPS)
-    ]
-    defined = [v for v in drawn if v is not None]
-    low, high = np.quantile(defined, [0.025, 0.975]) if len(defined) > 1 else (None, None)
-    return Score(
-        name,
-        value,
-        None if low is None else float(low),
-        None if high is None else float(high),
-        len(pairs),
-        failures,
-    )
+    drawn = rng.multinomial(len(sizes), [1 / len(sizes)] * len(sizes), BOOTSTRAPS) @ sums
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if formula is pearson:
+            n, a, s, aa, ss, both = drawn.T
+            spread = np.maximum(aa - a * a / n, 0) * np.maximum(ss - s * s / n, 0)
+            # what is left of a constant list by rounding is no spread
+            values = np.where(
+                spread > 1e-20 * aa * ss, (both - a * s / n) / np.sqrt(spread), np.nan
+            )
+        else:
+            values = 1 - drawn[:, 0] / drawn[:, 1]
+    defined = values[np.isfinite(values)]
+    if len(defined) < BOOTSTRAPS // 2:
+        return None, None
+    low, high = np.quantile(defined, [0.025, 0.975])
+    return float(low), float(high)
 
 
-def _over(
-    pairs: Sequence[tuple[F64, F64]], chosen: Sequence[int], formula: Callable[[F64, F64], float]
-) -> float | None:
-    if not chosen:
-        return None
-    true = np.concatenate([pairs[i][0] for i in chosen])
-    said = np.concatenate([pairs[i][1] for i in chosen])
-    if not len(true):
-        return None
-    value = formula(true, said)
-    return None if math.isnan(value) else value
-
-
-def _why(pairs: Sequence[tuple[F64, F64]]) -> str:
-    if not pairs:
+def _why(windows: int, true: F64, said: F64) -> str:
+    if not windows:
         return "no window could be simulated"
-    true = np.concatenate([p[0] for p in pairs])
-    said = np.concatenate([p[1] for p in pairs])
     if not len(true):
         return "there are no tokens"
     if np.ptp(true) == 0:
