@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neuroglass.explanation.api import explain, score, simulate
+    from neuroglass.explanation.downstream import ablation_score, output_score
     from neuroglass.explanation.explainers import PatternExplainer, TokenExplainer
     from neuroglass.explanation.patterns import PatternSimulator
     from neuroglass.explanation.records import Explanation, Score, Scores, Simulated, Split, Window
+    from neuroglass.explanation.revision import Revision, revise
+    from neuroglass.explanation.study import study
     from neuroglass.features.exchange.reading import read_feature, read_features
     from neuroglass.features.exchange.records import FeatureRecord
     from neuroglass.features.harvest import harvest, merge_shards
@@ -73,6 +76,11 @@ _WHERE = {
     "Directions": "model.basis",
     "Edit": "model.edits",
     "explain": "explanation.api",
+    "ablation_score": "explanation.downstream",
+    "output_score": "explanation.downstream",
+    "Revision": "explanation.revision",
+    "revise": "explanation.revision",
+    "study": "explanation.study",
     "score": "explanation.api",
     "simulate": "explanation.api",
     "PatternExplainer": "explanation.explainers",
@@ -196,6 +204,7 @@ __all__ = [
     "Peek",
     "Priority",
     "Report",
+    "Revision",
     "Run",
     "Scale",
     "Scales",
@@ -221,6 +230,7 @@ __all__ = [
     "UnlistedArchitectureWarning",
     "Watch",
     "Window",
+    "ablation_score",
     "beside",
     "calibrate",
     "contrast",
@@ -234,11 +244,14 @@ __all__ = [
     "load",
     "merge_shards",
     "open_store",
+    "output_score",
     "read_feature",
     "read_features",
+    "revise",
     "save_html",
     "score",
     "simulate",
+    "study",
     "train_sae",
     "zoo_texts",
 ]

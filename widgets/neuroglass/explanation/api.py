@@ -85,7 +85,7 @@ def simulate(
         InputError: the text is empty, or none that this simulator can read.
     """
     stored = _stored(feature)
-    simulator = _simulator(by, stored.store)
+    simulator = simulator_of(by, stored.store)
     if on is not None:
         windows = [of_text(stored, t) for t in ([on] if isinstance(on, str) else on)]
     else:
@@ -122,7 +122,7 @@ def score(
         InputError: as in ``simulate``; the explanation was made of documents it is tested on.
     """
     stored = _stored(feature)
-    simulator = _simulator(by, stored.store)
+    simulator = simulator_of(by, stored.store)
     cut = split or split_of(stored)
     given = text if isinstance(text, Explanation) else Explanation(text, author, stored.id)
     _unseen(given, cut)
@@ -192,7 +192,12 @@ def _explainer(by: str | Explainer) -> Explainer:
     return _EXPLAINERS[by]()
 
 
-def _simulator(by: str | Simulator, store: Store) -> Simulator:
+def simulator_of(by: str | Simulator, store: Store) -> Simulator:
+    """The simulator of a name.
+
+    Raises:
+        InputError: there is none of this name.
+    """
     if not isinstance(by, str):
         return by
     if by != "patterns":

@@ -9,7 +9,7 @@ slashes counts at every token that it touches::
     /\p{Hebrew}+/  12
 
 Where several patterns end at a token, the one with the most tokens counts, then the one with the
-fewest wildcards, then the first.
+fewest wildcards, then an anchored one, then the first.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ class Pattern:
         return f"{body}  {self.value:.4g}"
 
     @property
-    def rank(self) -> tuple[int, int]:
+    def rank(self) -> tuple[int, int, bool]:
         """How specific it is."""
-        return len(self.tokens), sum(t is not None for t in self.tokens)
+        return len(self.tokens), sum(t is not None for t in self.tokens), self.anchored
 
     def ends_at(self, pieces: Sequence[str], i: int) -> bool:
         """The last of its tokens is token `i` of a window."""
