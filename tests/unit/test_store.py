@@ -299,3 +299,11 @@ def test_transitions(store: Any, busy: int) -> None:
         on = store.find(token=vocabulary[piece], limit=None).loc[int(first["next"]), "on"]
         total += float(values[vocabulary[piece]]) * on
     assert first["weight"] == pytest.approx(total, rel=1e-4)
+
+
+def test_the_texts_of_the_corpus_are_its_tokens(store: Any) -> None:
+    texts = list(store.texts())
+    assert len(texts) == store.corpus.n_documents
+    a, b = store.corpus.starts[:2]
+    again = store.model.prompts.plain([texts[0]])[0]
+    assert again[:20] == store.corpus.ids[a:b][:20].tolist()

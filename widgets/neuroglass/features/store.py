@@ -267,6 +267,17 @@ class Store:
         pieces, kinds, _ = self.vocabulary
         return [bytes_of(p, int(k)) for p, k in zip(pieces, kinds, strict=True)]
 
+    def texts(self) -> Iterator[str]:
+        """The documents of the corpus, put together from the bytes of their tokens.
+
+        For harvesting the same texts with another model; bytes that are no whole character (at the
+        end of a document that was cut) become U+FFFD.
+        """
+        corpus = self.corpus
+        for a, b in zip(corpus.starts, corpus.starts[1:], strict=False):
+            raw = b"".join(self.token_bytes[i] for i in corpus.ids[a:b])
+            yield raw.decode("utf-8", "replace")
+
     def pieces(self, ids: Sequence[int] | I64) -> list[str]:
         """Display pieces of token ids."""
         return list(self.vocabulary[0][np.asarray(ids, np.int64)])
