@@ -29,7 +29,7 @@ def again(said: Annotations) -> Annotations:
 def test_what_was_said_is_there_for_others(said: Annotations) -> None:
     text = "Hebrew letters: אבג\u2028and a line\nbreak\x85, \"quotes\", 'more'"
     one = said.explain(3, text, author="ada")
-    said.score(3, one["id"], "correlation", np.float32(0.5))
+    said.score(3, one["id"], "correlation", np.float32(0.5))  # type: ignore[arg-type]
     said.score(3, one["id"], "detection", None)
     said.rate(3, np.int64(4))  # type: ignore[arg-type]
     said.note(3, "  look again \n")
@@ -102,7 +102,8 @@ def test_the_table_has_a_row_for_each_feature_of_which_anything_was_said(
     assert table.note.isna().tolist() == [True, False, True]
     assert table.lists[1:].tolist() == ["b, a", "b"]
     assert table[["explanation", "author", "score"]].isna().all(axis=None)
-    said.table().loc[:, "rating"] = 0  # a copy
+    changed = said.table()
+    changed["rating"] = 0  # a copy
     assert said.table().rating[0] == 3
     said.drop("b", 6)
     assert said.table().feature.tolist() == [2, 4]

@@ -68,7 +68,7 @@ class Annotations:
         self._writer = uuid.uuid4().hex[:12]
         self._read: dict[Path, tuple[int, list[dict[str, Any]]]] = {}  # bytes read, their rows
         self._sorted: dict[Kind, tuple[int, list[dict[str, Any]]]] = {}
-        self._table: tuple[tuple[tuple[str, int], ...], pd.DataFrame] | None = None
+        self._made: dict[str, tuple[tuple[Any, ...], Any]] = {}  # of which rows, what
         self._heard: list[weakref.WeakMethod[Listener]] = []
 
     def __repr__(self) -> str:
@@ -232,22 +232,25 @@ class Annotations:
             ``explanations`` (id, text, author, parent, created, ``scores`` by name), best first;
             ``rating``, ``note``, ``lists``.
         """
-        rating = self._newest("ratings").get(feature, {}).get("value")
-        note = self._newest("notes").get(feature, {}).get("text", "")
-        lists = [name for name, members in self.lists().items() if feature in members]
-        explanations = self._explained().get(feature, [])
-        return {"explanations": explanations, "rating": rating, "note": note, "lists": lists}
+        return self.of_each([feature])[feature]
+
+    def of_each(self, features: Iterable[int]) -> dict[int, dict[str, Any]]:
+        """The same of several features."""
+        ratings, notes = self._newest("ratings"), self._newest("notes")
+        explained, on = self._explained(), self._on()
+        return {
+            feature: {
+                "explanations": list(explained.get(feature, [])),
+                "rating": ratings.get(feature, {}).get("value"),
+                "note": notes.get(feature, {}).get("text", ""),
+                "lists": list(on.get(feature, [])),
+            }
+            for feature in features
+        }
 
     def lists(self) -> dict[str, list[int]]:
         """The features on each list, in the order in which they were put there."""
-        found: dict[str, dict[int, None]] = {}
-        for row in self._rows("lists"):
-            members = found.setdefault(row["name"], {})
-            if row["on"]:
-                members.setdefault(row["feature"], None)
-            else:
-                members.pop(row["feature"], None)
-        return {name: list(members) for name, members in found.items()}
+        return {name: list(members) for name, members in self._members().items()}
 
     def table(self) -> pd.DataFrame:
         """One row for each feature of which anything was said.
@@ -255,20 +258,14 @@ class Annotations:
         Columns: feature, ``explanation`` and ``author`` of the best one, its ``score``, ``rating``,
         ``note``, ``lists`` (names, separated by commas).
         """
-        state = self.state
-        if self._table is None or self._table[0] != state:
-            self._table = state, self._made()
-        return self._table[1].copy()
+        made: pd.DataFrame = self._once("table", get_args(Kind), self._table)
+        return made.copy()
 
-    def _made(self) -> pd.DataFrame:
+    def _table(self) -> pd.DataFrame:
         import pandas as pd
 
         ratings, notes = self._newest("ratings"), self._newest("notes")
-        explained, lists = self._explained(), self.lists()
-        on: dict[int, list[str]] = {}
-        for name, members in lists.items():
-            for feature in members:
-                on.setdefault(feature, []).append(name)
+        explained, on = self._explained(), self._on()
         rows = []
         for feature in sorted({*ratings, *notes, *explained, *on}):
             best: Mapping[str, Any] = next(iter(explained.get(feature, [])), {})
@@ -283,10 +280,10 @@ class Annotations:
                     "lists": ", ".join(on.get(feature, [])) or None,
                 }
             )
-        text, number = pd.Series([], dtype="object"), pd.Series([], dtype="float64")
+        text, numbers = pd.Series([], dtype="object"), pd.Series([], dtype="float64")
         columns = {
             "feature": pd.Series([], dtype="int64"), "explanation": text, "author": text,
-            "score": number, "rating": number, "note": text, "lists": text,
+            "score": numbers, "rating": numbers, "note": text, "lists": text,
         }  # fmt: skip
         made = pd.DataFrame(rows, columns=list(columns)) if rows else pd.DataFrame(columns)
         return made.astype({"score": "float64", "rating": "float64"})
@@ -296,23 +293,62 @@ class Annotations:
         """Changes whenever anything was added."""
         return tuple(part for kind in get_args(Kind) for part in self._files(kind))
 
-    def _explained(self) -> dict[int, list[dict[str, Any]]]:
-        scores: dict[str, dict[str, float | None]] = {}
-        for row in self._rows("scores"):
-            scores.setdefault(row["explanation"], {})[row["name"]] = row["value"]
-        found: dict[int, list[dict[str, Any]]] = {}
-        for row in reversed(self._rows("explanations")):
-            one = {**row, "scores": scores.get(row["id"], {})}
-            found.setdefault(row["feature"], []).append(one)
+    # what follows from the rows is kept until there are other rows
 
-        def rank(one: Mapping[str, Any]) -> float:
-            value = main_score(one["scores"])
-            return float("inf") if value is None else -value  # those without a score come last
-
-        return {feature: sorted(rows, key=rank) for feature, rows in found.items()}
+    def _once(self, name: str, kinds: Sequence[Kind], make: Callable[[], Any]) -> Any:
+        rows = tuple(self._rows(kind) for kind in kinds)
+        known = self._made.get(name)
+        if known is None or any(a is not b for a, b in zip(known[0], rows, strict=True)):
+            self._made[name] = known = rows, make()
+        return known[1]
 
     def _newest(self, kind: Kind) -> dict[int, dict[str, Any]]:
-        return {row["feature"]: row for row in self._rows(kind)}
+        def make() -> dict[int, dict[str, Any]]:
+            return {row["feature"]: row for row in self._rows(kind)}
+
+        found: dict[int, dict[str, Any]] = self._once(kind, [kind], make)
+        return found
+
+    def _explained(self) -> dict[int, list[dict[str, Any]]]:
+        def make() -> dict[int, list[dict[str, Any]]]:
+            scores: dict[str, dict[str, float | None]] = {}
+            for row in self._rows("scores"):
+                scores.setdefault(row["explanation"], {})[row["name"]] = row["value"]
+            found: dict[int, list[dict[str, Any]]] = {}
+            for row in reversed(self._rows("explanations")):
+                one = {**row, "scores": scores.get(row["id"], {})}
+                found.setdefault(row["feature"], []).append(one)
+            return {feature: sorted(rows, key=_rank) for feature, rows in found.items()}
+
+        made: dict[int, list[dict[str, Any]]] = self._once(
+            "explained", ["explanations", "scores"], make
+        )
+        return made
+
+    def _members(self) -> dict[str, dict[int, None]]:
+        def make() -> dict[str, dict[int, None]]:
+            found: dict[str, dict[int, None]] = {}
+            for row in self._rows("lists"):
+                members = found.setdefault(row["name"], {})
+                if row["on"]:
+                    members.setdefault(row["feature"], None)
+                else:
+                    members.pop(row["feature"], None)
+            return found
+
+        made: dict[str, dict[int, None]] = self._once("members", ["lists"], make)
+        return made
+
+    def _on(self) -> dict[int, list[str]]:
+        def make() -> dict[int, list[str]]:
+            on: dict[int, list[str]] = {}
+            for name, members in self._members().items():
+                for feature in members:
+                    on.setdefault(feature, []).append(name)
+            return on
+
+        made: dict[int, list[str]] = self._once("on", ["lists"], make)
+        return made
 
     def _files(self, kind: Kind) -> tuple[tuple[str, int], ...]:
         found = sorted((self.folder / kind).glob("*.jsonl"))
@@ -354,6 +390,11 @@ class Annotations:
         rows.extend(fresh)
         self._read[path] = done + len(whole) + len(end), rows
         return rows
+
+
+def _rank(one: Mapping[str, Any]) -> float:
+    value = main_score(one["scores"])
+    return float("inf") if value is None else -value  # those without a score come last
 
 
 def main_score(scores: Mapping[str, Any]) -> float | None:
