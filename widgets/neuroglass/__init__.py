@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from neuroglass.steering.strength import Calibration, Scales, calibrate
     from neuroglass.views.beside import Beside, beside
     from neuroglass.views.dashboard import FeatureDashboard
+    from neuroglass.views.browser import FeatureBrowser
     from neuroglass.views.export import export_notebook, save_html
     from neuroglass.views.heatmap import TokenHeatmap
     from neuroglass.views.link import Link, link
@@ -96,6 +97,7 @@ _WHERE = {
     "Site": "model.sites",
     "Store": "features.store",
     "StoredFeature": "features.store",
+    "FeatureBrowser": "views.browser",
     "FeatureRecord": "features.exchange.records",
     "read_feature": "features.exchange.reading",
     "read_features": "features.exchange.reading",
@@ -153,6 +155,7 @@ __all__ = [
     "Edit",
     "Feature",
     "FeatureDashboard",
+    "FeatureBrowser",
     "FeatureRecord",
     "Generation",
     "Gradients",

@@ -97,9 +97,25 @@ class FeatureTable:
             **{name: f"a.{name}" for name in _SAID[1:]},
         }
 
-    def needs_model(self, query: Query) -> bool:
-        """Whether the values on a prompt must be given to ``find``."""
-        return bool(query.prompt)
+    def check(self, query: Query) -> None:
+        """Refuse a query that no feature of this store can answer.
+
+        Raises:
+            InputError: no such token, no logits, no model for a prompt.
+        """
+        if query.token != "":
+            token_id(self.store, query.token)
+        if query.logit != "" and self._need("promoted"):
+            token_id(self.store, query.logit)
+        if query.prompt and not self.store.has_basis:
+            raise InputError(
+                "A search by a prompt needs the live model.",
+                "Attach it: store = store.attach(model).",
+            )
+
+    def takes_long(self, query: Query) -> bool:
+        """The query has a text that must first be looked for in the whole corpus."""
+        return bool(query.text) and query.text not in self._texts
 
     def find(
         self,
@@ -132,7 +148,9 @@ class FeatureTable:
         if query.prompt:
             if on_prompt is None:
                 raise ValueError("a query with a prompt needs its values")
-            tables["on_prompt"] = on_prompt.rename(columns={"share": "of_max", "token": "at"})
+            tables["on_prompt"] = on_prompt.reset_index().rename(
+                columns={"share": "of_max", "token": "at"}
+            )
             joins.append("JOIN on_prompt p ON p.feature = f.feature")
             extra |= {name: f"p.{name}" for name in ("value", "of_max", "position", "at")}
             about.append("value")
@@ -232,8 +250,8 @@ class FeatureTable:
 
     # ------------------------------------------------------------------ their rows
 
-    def rows(self, features: Sequence[int] | I64) -> pd.DataFrame:
-        """What the store and its annotations say of features, in the order given.
+    def rows(self, features: Sequence[int] | I64, *, said: bool = True) -> pd.DataFrame:
+        """What the store and (``said``) its annotations say of features, in the order given.
 
         Columns as in ``Store.to_frame``, but NaN where a feature had no number but only NaN or
         infinite values; ``dead``, ``ultralow``, ``finite``; ``explanation``, ``score``, ``rating``,
@@ -253,9 +271,10 @@ class FeatureTable:
         else:
             made = self.store.sql(sql)
         made = made.set_index("feature").loc[wanted]
-        said = self.store.annotations.table().set_index("feature").reindex(wanted)
-        for name in _SAID:
-            made[name] = said[name]
+        if said:
+            annotations = self.store.annotations.table().set_index("feature").reindex(wanted)
+            for name in _SAID:
+                made[name] = annotations[name]
         return made
 
     def frame(self, found: Found) -> pd.DataFrame:
