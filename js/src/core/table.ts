@@ -52,6 +52,7 @@ export class Table<R> {
   #data: TableData<R> = { columns: [], total: 0, sort: "", descending: true, row: () => null, classOf: () => "" };
   #cursor: [row: number, column: number] = [0, 0];
   #keyboard = false; // the cursor is drawn only for the keyboard
+  #marked: Element | null = null; // the cell that is said to be the active one
 
   constructor(
     private readonly name: string,
@@ -225,13 +226,13 @@ export class Table<R> {
     const id = `${this.name}-cursor`;
     const { element } = this;
     const [row, column] = this.#cursor;
-    const old = element.querySelector(`#${id}`);
-    const cell = (row < 0 ? this.#head : this.#shown.get(row))?.children[column];
-    if (old && old !== cell) {
-      old.removeAttribute("id");
-      old.classList.remove("ng-cur");
+    const cell = this.#data.total ? (row < 0 ? this.#head : this.#shown.get(row))?.children[column] : undefined;
+    if (this.#marked && this.#marked !== cell) {
+      this.#marked.removeAttribute("id");
+      this.#marked.classList.remove("ng-cur");
     }
-    if (!cell || this.#data.total === 0) {
+    this.#marked = cell ?? null;
+    if (!cell) {
       element.removeAttribute("aria-activedescendant");
       return;
     }

@@ -178,8 +178,8 @@ class FeatureTable:
                                 "this token more rarely is not found.")  # fmt: skip
             about.append("share")
         if len(subset):
-            tables["only"] = pd.DataFrame({"feature": np.unique(np.asarray(subset, np.int64))})
-            joins.append("SEMI JOIN only o ON o.feature = f.feature")
+            tables["asked_for"] = pd.DataFrame({"feature": np.unique(np.asarray(subset, np.int64))})
+            joins.append("SEMI JOIN asked_for o ON o.feature = f.feature")
         if query.list:
             members = self.store.annotations.lists()[query.list]
             tables["listed"] = pd.DataFrame({"feature": np.array(members, np.int64)})

@@ -141,8 +141,8 @@ class FeatureBrowser(StoreView):
             Query.of(query, store), sort or "", bool(descending), tuple(map(store.index, subset))
         )
         found = self._now(wish)
-        if columns is not None:
-            traits["columns"] = list(columns)
+        self._default = drawn.default_columns(store)
+        traits["columns"] = list(self._default if columns is None else columns)
         if "chosen" in traits:
             traits["chosen"] = [store.index(i) for i in traits["chosen"]]
         self._begin(store, choices=drawn.choices(self._table), **traits)
@@ -172,11 +172,9 @@ class FeatureBrowser(StoreView):
     def _check_columns(self, proposal: Any) -> Any:
         value = list(dict.fromkeys(proposal["value"]))
         for name in value:
-            if name not in drawn.COLUMNS:
-                raise InputError(
-                    f"There is no column {name!r} here.", nearest(name, drawn.COLUMNS)
-                )
-        return [name for name in value if name != "feature"]
+            if name not in (known := self.column_names()):
+                raise InputError(f"There is no column {name!r} here.", nearest(name, known))
+        return value
 
     @t.validate("subset", "chosen")
     def _check_features(self, proposal: Any) -> Any:
@@ -416,6 +414,11 @@ class FeatureBrowser(StoreView):
                 of, fresh = {**before["of"], **new}, before["fresh"]
             self.remarks = {"of": of, "lists": drawn.lists(self.store), "fresh": fresh}
 
+    @staticmethod
+    def column_names() -> list[str]:
+        """The names that ``columns`` may have."""
+        return [n for n in drawn.COLUMNS if n not in {"feature", *drawn.EXTRA}]
+
     # -- results -----------------------------------------------------------------------------
 
     def to_frame(self) -> pd.DataFrame:
@@ -462,7 +465,7 @@ class FeatureBrowser(StoreView):
             given["sort"] = wish.sort
         if not wish.descending:
             given["descending"] = False
-        if tuple(self.columns) != drawn.DEFAULT:
+        if tuple(self.columns) != self._default:
             given["columns"] = list(self.columns)
         if wish.subset:
             given["subset"] = list(wish.subset)

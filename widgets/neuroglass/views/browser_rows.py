@@ -28,7 +28,7 @@ _FALLBACK = 40  # rows
 # column -> (heading, kind, definition); kinds: number, share, token, tokens, flags, text
 COLUMNS: dict[str, tuple[str, str, str]] = {
     "feature": ("feature", "index", "index in the dictionary"),
-    "value": ("on the prompt", "number", "largest value, or sum of those above zero, over the chosen tokens of the prompt"),
+    "value": ("on prompt", "number", "largest value, or sum of those above zero, over the chosen tokens of the prompt"),
     "of_max": ("of its max", "share", "its largest value over the chosen tokens, as a share of its largest in the corpus"),
     "at": ("strongest at", "token", "the chosen token of the prompt where it is largest"),
     "share": ("share there", "share", "share of the tokens where this feature is on that are this token"),
@@ -57,10 +57,16 @@ COLUMNS: dict[str, tuple[str, str, str]] = {
     "note": ("note", "text", "your note"),
 }  # fmt: skip
 EXTRA = ("value", "of_max", "at", "share", "on", "logit", "examples")
-DEFAULT = ("explanation", "score", "density", "max", "kurtosis", "single_token_share", "top_token",
-           "promoted", "flags", "rating", "lists")  # fmt: skip
+DEFAULT = ("explanation", "score", "top_token", "density", "max", "promoted", "single_token_share",
+           "kurtosis", "rating", "flags", "lists")  # fmt: skip
 _NUMBERS = ("density", "count", "max", "min", "mean", "mean_square", "skew", "kurtosis",
             "single_token_share", "norm", "not_finite")  # fmt: skip
+
+
+def default_columns(store: Store) -> tuple[str, ...]:
+    """Those that are shown at first: of explanations only where there are any."""
+    explained = not store.annotations.frame("explanations").empty
+    return tuple(n for n in DEFAULT if explained or n not in {"explanation", "score"})
 
 
 def choices(table: FeatureTable) -> dict[str, Any]:
@@ -89,8 +95,8 @@ def window(table: FeatureTable, found: Found, start: int, stop: int) -> dict[str
     used = [top[top >= 0]]
     for name in ("promoted", "suppressed"):
         if name in rows:
-            ids = np.array([list(v)[:_TOKENS] for v in rows[name]], np.int64).reshape(len(rows), -1)
-            by = np.array([list(v)[:_TOKENS] for v in rows[f"{name}_by"]]).reshape(len(rows), -1)
+            ids = np.array([v[:_TOKENS] for v in rows[name]], np.int64)  # [rows, tokens]
+            by = np.array([v[:_TOKENS] for v in rows[f"{name}_by"]], np.float64)
             tokens[name], numbers[f"{name}_by"] = pack(ids, "i32"), pack(by)
             used.append(ids.ravel())
     for name, values in found.extra.items():

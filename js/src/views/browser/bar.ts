@@ -15,7 +15,7 @@ export interface BarActions {
   drop: (name: string) => void;
   copy: () => Promise<boolean>;
   clear: () => void; // of all conditions
-  columns: (names: string[]) => void;
+  column: (name: string, on: boolean) => void;
 }
 
 export interface BarShown {
@@ -97,7 +97,7 @@ export class Bar {
       this.#columns.replaceChildren(
         ...names.map(({ name, label, what }) => {
           const box = focusable(h("input", { type: "checkbox", value: name }));
-          box.addEventListener("change", () => this.#choose(box));
+          box.addEventListener("change", () => this.actions.column(name, box.checked));
           return h("label", { title: what }, box, h("span", {}, label));
         }),
       );
@@ -107,11 +107,6 @@ export class Bar {
 
   close(): void {
     (this.#menu as HTMLDetailsElement).open = false;
-  }
-
-  #choose({ value, checked }: HTMLInputElement): void {
-    const boxes = [...this.#columns.querySelectorAll("input")];
-    this.actions.columns(boxes.filter((box) => (box.value === value ? checked : box.checked)).map((box) => box.value));
   }
 
   #fit(): void {

@@ -11,16 +11,25 @@ import type { Choices, Said, WireColumn } from "./synced.js";
 
 const WIDTH: Record<WireColumn["kind"], number> = { index: 92, number: 84, share: 92, token: 112, tokens: 200, flags: 92, rating: 72, text: 96 };
 const GROW: Record<string, number> = { explanation: 3, promoted: 2, suppressed: 2, note: 1, lists: 1 };
-const WIDE: Record<string, number> = { explanation: 190, density: 124, max: 108, value: 108, single_token_share: 98, note: 140 };
+const COUNTS = new Set(["count", "not_finite", "examples"]);
+const WIDE: Record<string, number> = { explanation: 190, score: 66, density: 116, max: 100, of_max: 104, value: 96, share: 112, on: 104, single_token_share: 112, note: 140 };
 
-/** A share as a percentage: "0.026%". */
-export const share = (value: number): string => `${compact(100 * value)}%`;
+/** Three digits, also where the last ones are zeros: "21.0", so that a column reads as one. */
+export function digits(value: number): string {
+  const size = Math.abs(value);
+  if (Number.isInteger(value) || size < 1e-3 || size >= 1e3 || !Number.isFinite(value)) return compact(value);
+  return value.toPrecision(3).replace("-", "\u2212");
+}
+
+/** A share as a percentage, "0.026%"; a very small one as a number, "2.35e−6". */
+export const share = (value: number): string => (value > 0 && value < 1e-5 ? compact(value) : `${value === 1 ? "100" : digits(100 * value)}%`);
 
 /** Nothing is known of this feature: it was seen only as NaN or infinite. */
 export const unknown = (row: Row): boolean => row.number("not_finite") > 0 && Number.isNaN(row.number("count"));
 
 const none = (): HTMLElement => h("span", { class: "ng-nothing" }, "–");
 
+/** A bar at the start of its column, so that bars can be compared. */
 function gauge(part: number): HTMLElement {
   const bar = h("i");
   bar.style.width = `${(100 * Math.max(0, Math.min(1, part))).toFixed(1)}%`;
@@ -43,7 +52,7 @@ export function columnsOf(choices: Choices, shown: readonly string[], said: (row
     on: (value) => value,
   };
 
-  const write = (column: WireColumn, value: number): string => (column.kind === "share" ? share(value) : compact(value));
+  const write = (column: WireColumn, value: number): string => (column.kind === "share" ? share(value) : COUNTS.has(column.name) ? value.toLocaleString("en-US") : digits(value));
 
   const number = (column: WireColumn): Pick<TableColumn<Row>, "draw" | "say"> => {
     const of = (row: Row): number => (column.name === "score" ? (said(row)?.score ?? NaN) : row.number(column.name));

@@ -66,8 +66,9 @@ export class BrowserView {
         this.#filters.clear();
         this.#ask({});
       },
-      columns: (columns) => {
-        shell.synced.write({ columns });
+      column: (name, on) => {
+        const others = shell.synced.get("columns").filter((one) => one !== name);
+        shell.synced.write({ columns: on ? [...others, name] : others });
         this.#draw(false);
       },
     });
