@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as parquet
 
 import neuroglass as ng
 from neuroglass import zoo
+from neuroglass.features.corpus import need_store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +33,7 @@ def altered(
         of: which store.
         damaged: files that are cut off.
     """
+    pa, parquet = need_store("pyarrow"), need_store("pyarrow.parquet")
     source = zoo.path("stores") / of
     folder.mkdir(parents=True)
     for file in source.iterdir():

@@ -20,7 +20,12 @@ SAID = {
     1801: ("line breaks and indentation", 0.71, 4, ""),
     3672: ("spaces", 0.42, 2, "on nearly everywhere"),
     3480: ("commas in prose", 0.64, 5, ""),
-    389: ("the determiner “the”, most often before a noun that names a place or an institution", None, None, ""),  # noqa: E501
+    389: (
+        "the determiner “the”, most often before a noun that names a place or an institution",
+        None,
+        None,
+        "",
+    ),
     1534: ("", None, 1, "unclear"),
 }
 
@@ -63,7 +68,9 @@ def states() -> Iterator[State]:
     prompt = browser(query={"prompt": PROMPT, "tokens": [3, 4], "by": "sum"})
     yield State("search by a prompt, two tokens chosen", prompt)
     yield State("a Hebrew prompt", browser(query={"prompt": HEBREW}), kind="right to left")
-    yield State("on at a token, without ultralow", browser(query={"token": " the", "without": ["ultralow"]}))  # noqa: E501
+    yield State(
+        "on at a token, without ultralow", browser(query={"token": " the", "without": ["ultralow"]})
+    )
     yield State("nothing fires", browser(query={"prompt": "a", "density": [0.5, 1]}))
     stored = ng.FeatureBrowser(plain)
     open_prompt = "(root) => { root.querySelector('.ng-by-prompt').open = true; }"

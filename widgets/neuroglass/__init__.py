@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from neuroglass.steering.setting import Setting
     from neuroglass.steering.strength import Calibration, Scales, calibrate
     from neuroglass.views.beside import Beside, beside
-    from neuroglass.views.dashboard import FeatureDashboard
     from neuroglass.views.browser import FeatureBrowser
+    from neuroglass.views.dashboard import FeatureDashboard
     from neuroglass.views.export import export_notebook, save_html
     from neuroglass.views.heatmap import TokenHeatmap
     from neuroglass.views.link import Link, link
@@ -154,8 +154,8 @@ __all__ = [
     "DoseResponse",
     "Edit",
     "Feature",
-    "FeatureDashboard",
     "FeatureBrowser",
+    "FeatureDashboard",
     "FeatureRecord",
     "Generation",
     "Gradients",

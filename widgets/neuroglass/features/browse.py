@@ -86,7 +86,7 @@ class FeatureTable:
         measured = {name: f"f.{name}" for name in _MEASURED}
         return {
             "feature": "f.feature",
-            **{name: f"CASE WHEN {_UNKNOWN} THEN NULL ELSE {c} END" for name, c in measured.items()},
+            **{n: f"CASE WHEN {_UNKNOWN} THEN NULL ELSE {c} END" for n, c in measured.items()},
             "norm": "f.norm",
             "not_finite": "f.not_finite",
             "flags": _WEIGHED,
@@ -140,7 +140,8 @@ class FeatureTable:
         """
         import pandas as pd
 
-        where, joins, values = ["TRUE"], [], []
+        where, joins = ["TRUE"], list[str]()
+        values: list[Any] = []
         extra: dict[str, str] = {}
         left_out: list[str] = []
         tables: dict[str, pd.DataFrame] = {}
@@ -165,8 +166,10 @@ class FeatureTable:
             up, down = (f"list_position(f.{c}, {token})" for c in ("promoted", "suppressed"))
             where.append(f"({up} > 0 OR {down} > 0)")
             extra["logit"] = f"coalesce(f.promoted_by[{up}], f.suppressed_by[{down}])"
-            left_out.append(f"A token is looked for among the {self._kept} that each feature raises "
-                            f"most and the {self._kept} that it lowers most.")  # fmt: skip
+            left_out.append(
+                f"A token is looked for among the {self._kept} that each feature raises most "
+                f"and the {self._kept} that it lowers most."
+            )
             about.append("logit")
         if query.token != "":
             token = token_id(self.store, query.token)
@@ -174,8 +177,10 @@ class FeatureTable:
             joins.append(f"JOIN token_stats t ON t.feature = f.feature AND t.token = {token}")
             extra |= {"share": "t.count / f.count", "on": f"t.count / {total}"}
             if self._tokens_cut:
-                left_out.append("Of each feature the commonest tokens were kept: one that is on at "
-                                "this token more rarely is not found.")  # fmt: skip
+                left_out.append(
+                    "Of each feature the commonest tokens were kept: one that is on at this token "
+                    "more rarely is not found."
+                )
             about.append("share")
         if len(subset):
             tables["asked_for"] = pd.DataFrame({"feature": np.unique(np.asarray(subset, np.int64))})
@@ -292,11 +297,9 @@ class FeatureTable:
 
     def largest(self, columns: Iterable[str]) -> dict[str, float]:
         """The largest finite value of columns over all features; what their bars end at."""
-        parts = ", ".join(
-            f"max(CASE WHEN isfinite(f.{c}) THEN f.{c} END) AS {c}" for c in columns
-        )
+        parts = ", ".join(f"max(CASE WHEN isfinite(f.{c}) THEN f.{c} END) AS {c}" for c in columns)
         row = self.store.sql(f"SELECT {parts} FROM feature f").iloc[0]  # noqa: S608
-        return {str(name): float(value) if value == value else 0.0 for name, value in row.items()}
+        return {str(name): 0.0 if np.isnan(value) else float(value) for name, value in row.items()}
 
 
 def _no_nan(key: str) -> str:

@@ -71,7 +71,7 @@ class Query:
         for name, value in given.items():
             if name not in known:
                 raise InputError(f"There is no condition {name!r}.", nearest(name, known))
-            if value is None or value == known[name] or value == [] or value == "":
+            if value is None or value == known[name] or value in ([], ""):
                 continue
             made[name] = _READ[name](name, value)
         query = cls(**made)
@@ -136,7 +136,7 @@ def _flags(name: str, value: Any) -> tuple[str, ...]:
 
 def _positions(name: str, value: Any) -> tuple[int, ...]:
     whole = isinstance(value, Sequence) and not isinstance(value, str)
-    if not whole or not all(isinstance(v, Integral) and v >= 0 for v in value):
+    if not whole or not all(isinstance(v, Integral) and int(v) >= 0 for v in value):
         raise InputError(f"{name}={value!r} are no positions of tokens.", "tokens=(3, 4), say.")
     return tuple(map(int, value))
 

@@ -1,4 +1,4 @@
-"""``ng.FeatureBrowser``: all features of a store as a table, to be searched, rated and put on lists.
+"""``ng.FeatureBrowser``: all features of a store as a table: searched, rated, put on lists.
 
 What is asked for becomes a ``Query``; the order of all features that fit stays in the kernel, and
 the page asks for the rows that it shows. What is said of a feature goes to the store's annotations.
@@ -7,59 +7,37 @@ the page asks for the rows that it shows. What is said of a feature goes to the 
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import traitlets as t
 
-from neuroglass import zoo
-from neuroglass.features.browse import FeatureTable, Found
+from neuroglass.features.browse import Found
 from neuroglass.features.query import Query
 from neuroglass.model.errors import InputError, nearest
-from neuroglass.model.worker import Cancelled, Job, Priority, Worker
+from neuroglass.model.worker import Cancelled, Job
 from neuroglass.views import browser_rows as drawn
-from neuroglass.views.base import View, bundle
+from neuroglass.views.base import View, bundle, ref
+from neuroglass.views.beside import can_host
+from neuroglass.views.browser_columns import COLUMNS, DEFAULT, EXTRA
+from neuroglass.views.browser_search import Search, Wish
 from neuroglass.views.codec import pack
+from neuroglass.views.dashboard import FeatureDashboard
+from neuroglass.views.link import link
 from neuroglass.views.protocol import Request
-from neuroglass.views.stored import StoreView
+from neuroglass.views.remarking import Remarking
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from neuroglass.features.store import Store
 
-_PROMPTS = 4  # whose values are remembered
 _SETTINGS = ("query", "sort", "descending", "subset")
 
 
-@dataclass(frozen=True)
-class _Wish:
-    query: Query
-    sort: str  # "": what the query is about
-    descending: bool
-    subset: tuple[int, ...]
-
-
-@dataclass
-class _Memory:
-    """What need not be computed again: values on prompts, and what a page was told of a prompt."""
-
-    prompts: dict[tuple[Any, ...], pd.DataFrame] = field(default_factory=dict)
-
-    @staticmethod
-    def key(query: Query) -> tuple[Any, ...]:
-        return query.prompt, query.tokens, query.by, query.bos
-
-    def keep(self, query: Query, values: pd.DataFrame) -> None:
-        while len(self.prompts) >= _PROMPTS:
-            self.prompts.pop(next(iter(self.prompts)))
-        self.prompts[self.key(query)] = values
-
-
-class FeatureBrowser(StoreView):
+class FeatureBrowser(Remarking):
     """All features of a store as a table.
 
     Args:
@@ -68,18 +46,20 @@ class FeatureBrowser(StoreView):
         descending: largest first; features without a value come last either way.
         columns: which are shown; None: a choice of the commonest.
         subset: only these features; empty: all.
+        opens: a selected feature's page opens below the table, where the notebook can place a view
+            inside another.
         query: conditions, all of which must hold; see ``neuroglass.features.query.Query``:
             explanation, token, logit, text, density, flags, without, list, rating, prompt, tokens,
             by, bos.
-        **traits: ``feature``, ``chosen``, ``title``, ``theme``.
+        **traits: ``feature``, ``chosen``, ``opens``, ``title``, ``theme``.
 
     Traits:
         query, sort, descending, subset: as above. Settable; ``wait()`` waits for a prompt's or a
             text's answer.
         columns: as above. Settable.
         chosen: features that are ticked, to be put on a list. Settable.
+        dashboard: the page that is open, or None.
         frame: what is drawn: the first rows.
-        remarks: what was said of features: ratings, notes, lists.
 
     Raises:
         InputError: an unknown column, condition, list or token; a prompt without a model.
@@ -88,29 +68,29 @@ class FeatureBrowser(StoreView):
     _esm = bundle("browser", "js")
     _css = bundle("browser", "css")
     _handlers: ClassVar[dict[str, str]] = {
-        **View._handlers,
+        **Remarking._handlers,
         "run": "_on_run",
         "rows": "_on_rows",
         "place": "_on_place",
         "choose": "_on_choose",
         "indices": "_on_indices",
         "tokenise": "_on_tokenise",
-        "rate": "_on_rate",
-        "note": "_on_note",
-        "put": "_on_put",
-        "drop": "_on_drop",
     }
-    _files: ClassVar[Worker] = Worker("neuroglass-files")  # reads corpora for texts
 
     query = t.Dict().tag(sync=True)
     sort = t.Unicode("").tag(sync=True)
     descending = t.Bool(True).tag(sync=True)
-    columns: t.List[str] = t.List(t.Unicode(), default_value=list(drawn.DEFAULT)).tag(sync=True)
+    columns: t.List[str] = t.List(t.Unicode(), default_value=list(DEFAULT)).tag(sync=True)
     subset: t.List[int] = t.List(t.Int()).tag(sync=True)
     chosen: t.List[int] = t.List(t.Int()).tag(sync=True)
+    opens = t.Bool(True).tag(sync=True)
+    dashboard = t.Instance(View, allow_none=True).tag(
+        sync=True,
+        to_json=lambda view, _: view and ref(view),
+        from_json=lambda _, browser: browser.dashboard,  # the page can't make views
+    )
     choices = t.Dict().tag(sync=True)
     frame = t.Dict().tag(sync=True)
-    remarks = t.Dict().tag(sync=True)
 
     def __init__(
         self,
@@ -130,25 +110,24 @@ class FeatureBrowser(StoreView):
                 f"A FeatureBrowser needs a store, not {type(store).__name__}.",
                 "ng.open_store('zoo/A-8x') opens one.",
             )
-        self._table = FeatureTable(store)
-        self._memory = _Memory()
+        self._search = Search(store)
         self._drawing = 0  # the thread that sets the traits of a result, 0: none
         self._asked = 0  # counts what was asked for
         self._result = 0  # counts what was found, so that rows are known to belong to it
         self._pending: tuple[Job[Any], Any] | None = None
         self.store = store
-        wish = _Wish(
+        wish = Wish(
             Query.of(query, store), sort or "", bool(descending), tuple(map(store.index, subset))
         )
-        found = self._now(wish)
+        found = self._search.now(wish)
         self._default = drawn.default_columns(store)
         traits["columns"] = list(self._default if columns is None else columns)
         if "chosen" in traits:
             traits["chosen"] = [store.index(i) for i in traits["chosen"]]
-        self._begin(store, choices=drawn.choices(self._table), **traits)
+        self._begin(store, choices=drawn.choices(self._search.table), **traits)
         self._draw(wish, found, ("", 0))
-        store.annotations.listen(self._heard)
         self.observe(self._on_setting, names=list(_SETTINGS))
+        self._open()
 
     # -- settings ----------------------------------------------------------------------------
 
@@ -157,13 +136,13 @@ class FeatureBrowser(StoreView):
         if not self._checks:
             return proposal["value"]
         query = Query.of(proposal["value"], self.store)
-        self._table.check(query)
+        self._search.table.check(query)
         return query.wire
 
     @t.validate("sort")
     def _check_sort(self, proposal: Any) -> Any:
         value = proposal["value"]
-        known = [*self._table.columns, *self._found.extra] if self._checks else [value]
+        known = [*self._search.table.columns, *self._found.extra] if self._checks else [value]
         if value and value not in known:
             raise InputError(f"There is no column {value!r} here.", nearest(value, known))
         return value
@@ -187,22 +166,22 @@ class FeatureBrowser(StoreView):
         return self.live and self._drawing != threading.get_ident()
 
     @property
-    def _wish(self) -> _Wish:
+    def _wish(self) -> Wish:
         query = Query.of(self.query, self.store)
-        return _Wish(query, self.sort, self.descending, tuple(self.subset))
+        return Wish(query, self.sort, self.descending, tuple(self.subset))
 
     def _on_setting(self, change: Any) -> None:
         """A setting changed from Python or a link."""
         if self._drawing == threading.get_ident():
             return
         wish = self._wish
-        if change["name"] == "query" and self.sort in drawn.EXTRA:
-            wish = _Wish(wish.query, "", wish.descending, wish.subset)  # its column may be gone
+        if change["name"] == "query" and self.sort in EXTRA:
+            wish = Wish(wish.query, "", wish.descending, wish.subset)  # its column may be gone
         number = self._number()
-        if not self._long(wish):
-            self._draw(wish, self._now(wish), ("", 0))
+        if not self._search.takes_long(wish):
+            self._draw(wish, self._search.now(wish), ("", 0))
             return
-        job = self._job(wish, "python")
+        job = self._search.job(wish, (self.model_id, "python", "run"))
 
         def finish(ended: Job[Any]) -> None:
             try:
@@ -230,6 +209,26 @@ class FeatureBrowser(StoreView):
             if job.done:
                 settle()
 
+    @t.observe("feature", "opens")
+    def _open(self, _: Any = None) -> None:
+        """The page of the selected feature opens; from then on the two follow each other."""
+        if not self.live:
+            return
+        if not self.opens:
+            self.dashboard = None
+        elif self.feature and self.dashboard is None and can_host():
+            self.dashboard = FeatureDashboard(self.store, self.feature, theme=self.theme)
+            link(self, self.dashboard, "feature", "theme")
+
+    def hosted(self) -> Sequence[View]:
+        """The page of the selected feature, if it is open."""
+        return () if self.dashboard is None else (self.dashboard,)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """As of every view; the page of the selected feature is not in it."""
+        return super().state | {"dashboard": None}
+
     def attach(self, store: Store) -> None:
         """Go on with the same store and its live model: ``view.attach(store.attach(model))``.
 
@@ -237,53 +236,12 @@ class FeatureBrowser(StoreView):
             InputError: it is another store.
         """
         super().attach(store)
-        self._table.store = store
+        if self.dashboard is not None:
+            self.dashboard.attach(store)
+        self._search.table.store = store
         self.code = self._code(self._wish)
 
     # -- finding -----------------------------------------------------------------------------
-
-    def _long(self, wish: _Wish) -> bool:
-        """It must not be answered on the thread that asks."""
-        unknown = self._memory.key(wish.query) not in self._memory.prompts
-        return bool(wish.query.prompt) and unknown or self._table.takes_long(wish.query)
-
-    def _steps(self, wish: _Wish) -> Generator[None, None, Found]:
-        query, values = wish.query, None
-        if query.prompt:
-            values = self._memory.prompts.get(self._memory.key(query))
-            if values is None:
-                yield
-                tokens = query.tokens or None
-                search = self.store.search
-                values = search(query.prompt, tokens, limit=None, by=query.by, bos=query.bos)
-                self._memory.keep(query, values)
-        yield
-        return self._table.find(query, wish.sort or None, wish.descending, wish.subset, values)
-
-    def _job(self, wish: _Wish, asker: str) -> Job[Found]:
-        self._table.check(wish.query)
-        submit = self.store.model.work if wish.query.prompt else self._files.submit
-        job: Job[Found] = submit(
-            lambda _: self._steps(wish),
-            priority=Priority.INTERACTIVE,
-            key=(self.model_id, asker, "run"),
-        )
-        return job
-
-    def _now(self, wish: _Wish) -> Found:
-        """The result; waited for where it takes long."""
-        self._table.check(wish.query)
-        if self._long(wish):
-            submit = self.store.model.work if wish.query.prompt else self._files.submit
-            job: Job[Found] = submit(lambda _: self._steps(wish), priority=Priority.INTERACTIVE)
-            return job.result()
-        steps = self._steps(wish)
-        try:
-            while True:
-                next(steps)
-        except StopIteration as ended:
-            found: Found = ended.value
-        return found
 
     def _number(self) -> int:
         with self._lock:
@@ -291,16 +249,15 @@ class FeatureBrowser(StoreView):
             return self._asked
 
     def _draw_newest(
-        self, wish: _Wish, found: Found, origin: tuple[str, int], number: int
+        self, wish: Wish, found: Found, origin: tuple[str, int], number: int
     ) -> Mapping[str, Any]:
         if number < self._asked:
             raise Cancelled(superseded=True)
         return self._draw(wish, found, origin)
 
-    def _draw(self, wish: _Wish, found: Found, origin: tuple[str, int]) -> Mapping[str, Any]:
+    def _draw(self, wish: Wish, found: Found, origin: tuple[str, int]) -> Mapping[str, Any]:
         """Set all that shows a result, as one message to the browser."""
-        store = self.store
-        rows = drawn.window(self._table, found, 0, drawn.FIRST)
+        rows = drawn.window(self._search.table, found, 0, drawn.FIRST)
         empty = drawn.nothing(found.query, len(wish.subset)) if not len(found) else None
         self._found = found
         self._result += 1
@@ -308,12 +265,19 @@ class FeatureBrowser(StoreView):
             self.query, self.sort = found.query.wire, wish.sort
             self.descending, self.subset = wish.descending, list(wish.subset)
             self.frame = {
-                "view": origin[0], "id": origin[1], "result": self._result, "total": len(found), "sort": found.sort,
-                "descending": found.descending, "extra": [n for n in drawn.EXTRA if n in found.extra],
-                "rows": {k: v for k, v in rows.items() if k != "said"}, "empty": empty,
-                "notice": " ".join(found.left_out), "prompt": self._told(found.query),
-            }  # fmt: skip
-            self.remarks = {"of": rows["said"], "lists": drawn.lists(store), "fresh": 0}
+                "view": origin[0],
+                "id": origin[1],
+                "result": self._result,
+                "total": len(found),
+                "sort": found.sort,
+                "descending": found.descending,
+                "extra": [n for n in EXTRA if n in found.extra],
+                "rows": {k: v for k, v in rows.items() if k != "said"},
+                "empty": empty,
+                "notice": " ".join(found.left_out),
+                "prompt": self._pieces(found.query.prompt) if found.query.prompt else None,
+            }
+            self._remark(rows["said"])
             self.code = self._code(wish)
             self.set_trait("error", None)
         return {}
@@ -332,25 +296,28 @@ class FeatureBrowser(StoreView):
         now = self._wish
         sort = request.optional("sort", str, now.sort)
         query = Query.of(request.optional("query", dict, now.query.wire), self.store)
-        if sort in drawn.EXTRA and "query" in request.body:
+        if sort in EXTRA and "query" in request.body:
             sort = ""
         subset = tuple(request.integers("subset")) if "subset" in request.body else now.subset
-        wish = _Wish(query, sort, request.optional("descending", bool, now.descending), subset)
+        wish = Wish(query, sort, request.optional("descending", bool, now.descending), subset)
         number, origin = self._number(), (request.view, request.id)
-        if not self._long(wish):
-            self._draw(wish, self._now(wish), origin)
+        if not self._search.takes_long(wish):
+            self._draw(wish, self._search.now(wish), origin)
             self._answer(request)
             return
-        job = self._job(wish, request.view)
-        self._pending = job, self._answer_with(
-            request, job, lambda found: self._draw_newest(wish, found, origin, number)
+        job = self._search.job(wish, (self.model_id, request.view, "run"))
+        self._pending = (
+            job,
+            self._answer_with(
+                request, job, lambda found: self._draw_newest(wish, found, origin, number)
+            ),
         )
 
     def _on_rows(self, request: Request) -> None:
         start, stop = request.get("from", int), request.get("to", int)
         if not 0 <= start <= stop <= start + drawn.WINDOW:
             raise InputError(f"Rows {start} to {stop} can't be read at once.")
-        rows = drawn.window(self._table, self._found, start, stop)
+        rows = drawn.window(self._search.table, self._found, start, stop)
         self._answer(request, result=self._result, **rows)
 
     def _on_place(self, request: Request) -> None:
@@ -371,10 +338,6 @@ class FeatureBrowser(StoreView):
     def _on_tokenise(self, request: Request) -> None:
         self._answer(request, **self._pieces(request.get("prompt", str)))
 
-    def _told(self, query: Query) -> dict[str, Any] | None:
-        """What the page shows of the query's prompt; None: there is none."""
-        return self._pieces(query.prompt) if query.prompt else None
-
     def _pieces(self, prompt: str) -> dict[str, Any]:
         model = self._need_model()
         if not prompt:
@@ -384,40 +347,20 @@ class FeatureBrowser(StoreView):
         bos = model.tokenizer is not None and ids[0] == model.tokenizer.bos_token_id
         return {"pieces": pieces, "kinds": list(map(int, kinds)), "bos": bool(bos)}
 
-    def _on_rate(self, request: Request) -> None:
-        value = request.get("value", (int, type(None)))
-        for feature in request.integers("features"):
-            self.store.annotations.rate(feature, value)
-        self._answer(request)
-
-    def _on_note(self, request: Request) -> None:
-        self.store.annotations.note(request.get("feature", int), request.get("text", str))
-        self._answer(request)
-
-    def _on_put(self, request: Request) -> None:
-        self.store.annotations.put(request.get("name", str), *request.integers("features"))
-        self._answer(request)
-
-    def _on_drop(self, request: Request) -> None:
-        self.store.annotations.drop(request.get("name", str), *request.integers("features"))
-        self._answer(request)
+    def _rows_drawn(self) -> list[int]:
+        first: list[int] = self._found.features[: drawn.FIRST].tolist()
+        return first
 
     def _heard(self, features: Sequence[int]) -> None:
-        """Something was said of features, here or elsewhere in this kernel: every page sees it."""
-        with self._lock:
-            before = self.remarks
-            if len(features) > drawn.WINDOW:  # the page asks again for what it shows
-                first = self._found.features[: drawn.FIRST].tolist()
-                of, fresh = drawn.remarks(self.store, first), before["fresh"] + 1
-            else:
-                new = drawn.remarks(self.store, features, all_=True)
-                of, fresh = {**before["of"], **new}, before["fresh"]
-            self.remarks = {"of": of, "lists": drawn.lists(self.store), "fresh": fresh}
+        super()._heard(features)
+        page = self.dashboard
+        if page is not None and page.index in features:
+            page.frame = {**page.frame, "said": self.store.annotations.of(page.index)}
 
     @staticmethod
     def column_names() -> list[str]:
         """The names that ``columns`` may have."""
-        return [n for n in drawn.COLUMNS if n not in {"feature", *drawn.EXTRA}]
+        return [n for n in COLUMNS if n not in {"feature", *EXTRA}]
 
     # -- results -----------------------------------------------------------------------------
 
@@ -431,7 +374,7 @@ class FeatureBrowser(StoreView):
         Raises:
             InputError: this is a picture from a state, without a store.
         """
-        return self._table.frame(self._need_found())
+        return self._search.table.frame(self._need_found())
 
     def _need_found(self) -> Found:
         if not self.live:
@@ -445,21 +388,15 @@ class FeatureBrowser(StoreView):
     def from_state(cls, state: Mapping[str, Any], store: Store | None = None) -> Self:
         """The browser that `state` describes: live with its `store`, else a picture."""
         if store is None:
-            return super().from_state(state)
-        kept = ("query", "sort", "descending", "columns", "subset", "chosen", "feature", "theme",
-                "title")  # fmt: skip
+            return super().from_state({**state, "dashboard": None})
+        kept = ("query", "sort", "descending", "columns", "subset", "chosen", "opens", "feature",
+                "theme", "title")  # fmt: skip
         settings = {name: state[name] for name in kept if name in state}
         if settings.get("query", {}).get("prompt") and not store.has_basis:
             settings["query"] = {}  # its values can't be computed without the model
         return cls(store, **settings)
 
-    def _code(self, wish: _Wish) -> str:
-        folder = self.store.folder.resolve()
-        stores = zoo.path("stores").resolve()
-        name = f"zoo/{folder.name}" if folder.parent == stores else str(folder)
-        lines = ["import neuroglass as ng", "", f"store = ng.open_store({name!r})"]
-        if self.store.has_basis:
-            lines.append(f"store = store.attach({self.store.model.code})")
+    def _code(self, wish: Wish) -> str:
         given: dict[str, Any] = {}
         if wish.sort:
             given["sort"] = wish.sort
@@ -471,7 +408,7 @@ class FeatureBrowser(StoreView):
             given["subset"] = list(wish.subset)
         if wish.query.wire:
             given["query"] = wish.query.wire
-        return "\n".join([*lines, f"ng.FeatureBrowser(store{drawn.settings_of(given)})"])
+        return f"{self._store_code()}\nng.FeatureBrowser(store{drawn.settings_of(given)})"
 
     @t.observe("columns")
     def _recode(self, _: Any) -> None:
@@ -480,10 +417,9 @@ class FeatureBrowser(StoreView):
 
     def fallback_html(self) -> str:
         """The first rows as a plain table."""
-        return drawn.fallback(self.store, self._found, self._table) if self.live else ""
+        return drawn.fallback(self.store, self._found, self._search.table) if self.live else ""
 
     def __repr__(self) -> str:
         if not self.live:
             return "FeatureBrowser(saved)"
         return f"FeatureBrowser({self.store.name}: {len(self._found):,} of {len(self.store):,})"
-

@@ -7,12 +7,14 @@ flow out.
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from neuroglass.features.annotations import main_score
+from neuroglass.views.browser_columns import COLUMNS, DEFAULT, EXTRA, NUMBERS
 from neuroglass.views.codec import pack
 
 if TYPE_CHECKING:
@@ -24,43 +26,6 @@ FIRST = 500  # rows in the frame: what a page without a kernel has
 WINDOW = 1000  # rows that may be asked for at once
 _TOKENS = 5  # promoted and suppressed tokens that are shown
 _FALLBACK = 40  # rows
-
-# column -> (heading, kind, definition); kinds: number, share, token, tokens, flags, text
-COLUMNS: dict[str, tuple[str, str, str]] = {
-    "feature": ("feature", "index", "index in the dictionary"),
-    "value": ("on prompt", "number", "largest value, or sum of those above zero, over the chosen tokens of the prompt"),
-    "of_max": ("of its max", "share", "its largest value over the chosen tokens, as a share of its largest in the corpus"),
-    "at": ("strongest at", "token", "the chosen token of the prompt where it is largest"),
-    "share": ("share there", "share", "share of the tokens where this feature is on that are this token"),
-    "on": ("on of all", "share", "share of this token's occurrences in the corpus where the feature is on"),
-    "logit": ("logit", "number", "logits of the token that one unit of the feature adds on the direct path, at final-norm scale 1"),
-    "examples": ("examples", "number", "kept examples in which the feature is on within the text"),
-    "explanation": ("explanation", "text", "the explanation with the best score"),
-    "score": ("score", "number", "of the explanation: the correlation score, or the first there is"),
-    "density": ("density", "share", "share of the measured tokens where its value is above zero; bar: logarithmic, from one token to all"),
-    "count": ("tokens", "number", "tokens where its value is above zero"),
-    "max": ("max", "number", "largest value; bar: against the largest of all features"),
-    "min": ("min", "number", "smallest value"),
-    "mean": ("mean", "number", "mean over all measured tokens, zeros among them"),
-    "mean_square": ("mean square", "number", "E[a²] over all measured tokens"),
-    "skew": ("skew", "number", "E[a³] / E[a²]^1.5 over all measured tokens, about zero"),
-    "kurtosis": ("kurtosis", "number", "E[a⁴] / E[a²]² over all measured tokens, about zero"),
-    "single_token_share": ("single token", "share", "share of the tokens where it is on that are its commonest one"),
-    "top_token": ("top token", "token", "the token that it is on at most often"),
-    "promoted": ("raises", "tokens", "tokens whose logits it raises most on the direct path; sorted by the first one's logits per unit"),
-    "suppressed": ("lowers", "tokens", "tokens whose logits it lowers most on the direct path; sorted by the first one's logits per unit"),
-    "flags": ("flags", "flags", "dead: never above zero; ultralow: density below 1e-6; not finite: NaN or infinite somewhere"),
-    "not_finite": ("not finite", "number", "tokens where its value is NaN or infinite; they count nowhere else"),
-    "norm": ("norm", "number", "length of its write direction"),
-    "rating": ("rating", "rating", "yours, 1 to 5: how well one can tell what it is for"),
-    "lists": ("lists", "text", "lists that it stands on"),
-    "note": ("note", "text", "your note"),
-}  # fmt: skip
-EXTRA = ("value", "of_max", "at", "share", "on", "logit", "examples")
-DEFAULT = ("explanation", "score", "top_token", "density", "max", "promoted", "single_token_share",
-           "kurtosis", "rating", "flags", "lists")  # fmt: skip
-_NUMBERS = ("density", "count", "max", "min", "mean", "mean_square", "skew", "kurtosis",
-            "single_token_share", "norm", "not_finite")  # fmt: skip
 
 
 def default_columns(store: Store) -> tuple[str, ...]:
@@ -89,7 +54,7 @@ def window(table: FeatureTable, found: Found, start: int, stop: int) -> dict[str
     """Rows `start` to `stop` of a result, packed."""
     features = found.features[start:stop]
     rows = table.rows(features, said=False)
-    numbers = {n: pack(rows[n].to_numpy(np.float64, na_value=np.nan)) for n in _NUMBERS if n in rows}
+    numbers = {n: pack(rows[n].to_numpy(np.float64, na_value=np.nan)) for n in NUMBERS if n in rows}
     top = rows["top_token"].to_numpy()
     tokens = {"top_token": pack(top, "i32")}
     used = [top[top >= 0]]
@@ -98,18 +63,18 @@ def window(table: FeatureTable, found: Found, start: int, stop: int) -> dict[str
             ids = np.array([v[:_TOKENS] for v in rows[name]], np.int64)  # [rows, tokens]
             by = np.array([v[:_TOKENS] for v in rows[f"{name}_by"]], np.float64)
             tokens[name], numbers[f"{name}_by"] = pack(ids, "i32"), pack(by)
-            used.append(ids.ravel())
+            used.append(ids.ravel().astype(np.int64))
     for name, values in found.extra.items():
         part = values[start:stop]
         if name != "at":
             numbers[name] = pack(np.asarray(part, np.float64))
-    ids = np.unique(np.concatenate(used)) if len(rows) else []
+    ids = np.unique(np.concatenate(used)).astype(np.int64)
     made = {
         "from": start,
         "features": pack(features, "i32"),
         "numbers": numbers,
         "tokens": tokens,
-        "pieces": dict(zip(map(str, ids), table.store.pieces(ids), strict=True)) if len(ids) else {},
+        "pieces": dict(zip(map(str, ids), table.store.pieces(ids), strict=True)),
         "said": remarks(table.store, features.tolist()),
     }
     if "at" in found.extra:
@@ -118,8 +83,8 @@ def window(table: FeatureTable, found: Found, start: int, stop: int) -> dict[str
 
 
 def remarks(store: Store, features: Iterable[int], *, all_: bool = False) -> dict[str, Any]:
-    """What was said of features, by index; nothing for those of which nothing was, unless `all_`."""
-    said = {}
+    """What was said of features, by index; without those of which nothing was, unless `all_`."""
+    said: dict[str, Any] = {}
     for feature, one in store.annotations.of_each(features).items():
         best = one["explanations"][0] if one["explanations"] else None
         if all_ or best or one["rating"] or one["note"] or one["lists"]:
@@ -142,13 +107,13 @@ def lists(store: Store) -> list[list[Any]]:
 
 def in_words(query: Query) -> list[str]:
     """The conditions of a query, each as words."""
-    said = {
+    said: dict[str, Callable[[Any], str]] = {
         "explanation": lambda v: f"explained with “{v}”",
         "token": lambda v: f"on at “{v}”",
         "logit": lambda v: f"raises or lowers “{v}”",
         "text": lambda v: f"on within “{v}”",
         "density": lambda v: f"density {v[0]:g} to {v[1]:g}",
-        "flags": lambda v: " and ".join(v),
+        "flags": " and ".join,
         "without": lambda v: f"not {' or '.join(v)}",
         "list": lambda v: f"on the list “{v}”",
         "rating": lambda v: f"rated {v[0]}" if v[0] == v[1] else f"rated {v[0]} to {v[1]}",
@@ -198,8 +163,6 @@ def fallback(store: Store, found: Found, table: FeatureTable) -> str:
 
 
 def _head(found: Found, n: int) -> Found:
-    from dataclasses import replace
-
     extra = {name: values[:n] for name, values in found.extra.items()}
     return replace(found, features=found.features[:n], extra=extra)
 

@@ -20,6 +20,7 @@ export interface BarActions {
 
 export interface BarShown {
   total: number;
+  known: number; // rows in a page without a kernel
   features: number;
   subset: number;
   ticked: number;
@@ -73,7 +74,7 @@ export class Bar {
   }
 
   show(shown: BarShown, remarks: Partial<Remarks>): void {
-    const { total, features, subset, ticked, live, filtered, list } = shown;
+    const { total, known, features, subset, ticked, live, filtered, list } = shown;
     this.#list = list;
     const of = total === features ? "" : ` of ${features.toLocaleString("en-US")}`;
     setText(this.#count, `${total.toLocaleString("en-US")}${of} features${subset ? `, among ${count(subset, "chosen one")}` : ""}`);
@@ -84,7 +85,7 @@ export class Bar {
     setText(this.#ticked, `${ticked.toLocaleString("en-US")} ticked`);
     this.#drop.hidden = list === "";
     this.#copy.hidden = total === 0;
-    setText(this.#copy, ticked ? `Copy ${ticked.toLocaleString("en-US")}` : "Copy all");
+    setText(this.#copy, ticked ? `Copy ${ticked.toLocaleString("en-US")}` : live || known === total ? "Copy all" : `Copy ${known.toLocaleString("en-US")}`);
     this.#names.replaceChildren(...(remarks.lists ?? []).map(([value]) => h("option", { value })));
     this.#fit();
   }

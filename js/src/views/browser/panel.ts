@@ -16,14 +16,14 @@ export interface PanelActions {
 const MEANING = "how well can one tell what it is for? 1: not at all, 5: at once; again takes it back";
 
 export class Panel {
-  readonly element = h("section", { class: "ng-detail ng-said", "aria-label": "the selected feature", hidden: true });
+  readonly element = h("section", { class: "ng-detail ng-one", "aria-label": "the selected feature", hidden: true });
   readonly #name = h("b", { class: "ng-feature-name" });
   readonly #id = h("span", { class: "ng-quiet" });
   readonly #explained = h("p", { class: "ng-explained", dir: "auto" });
   readonly #rates: HTMLButtonElement[];
   readonly #rating: HTMLElement;
   readonly #lists = h("span", { class: "ng-on-lists" });
-  readonly #note = focusable(h("input", { type: "text", class: "ng-note", placeholder: "a note", "aria-label": "note", dir: "auto" }));
+  readonly #note = focusable(h("input", { type: "text", class: "ng-note-text", placeholder: "a note", "aria-label": "note", dir: "auto" }));
   readonly #noted = h("label", { class: "ng-field ng-note-field" }, h("span", { class: "ng-name" }, "note"), this.#note);
   #feature: number | null = null;
   #now: Said | null = null;
@@ -42,7 +42,7 @@ export class Panel {
     this.element.append(
       h("div", { class: "ng-detail-head" }, this.#name, this.#id, button("×", { class: "ng-icon ng-detail-close", "aria-label": "close", title: "let go of the feature (Escape)" }, actions.close)),
       this.#explained,
-      h("div", { class: "ng-said-line" }, this.#rating, this.#lists, this.#noted),
+      h("div", { class: "ng-one-line" }, this.#rating, this.#lists, this.#noted),
     );
   }
 
@@ -69,6 +69,7 @@ export class Panel {
       }),
     );
     this.#note.readOnly = !live;
+    this.#noted.hidden = !live && !said?.note;
     if (other || !this.#note.matches(":focus")) this.#note.value = said?.note ?? "";
   }
 

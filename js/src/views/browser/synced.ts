@@ -92,6 +92,7 @@ export interface Traits extends BaseTraits {
   columns: string[];
   subset: number[];
   chosen: number[];
+  dashboard: string | null; // the page of the selected feature, "anywidget:<model id>"
   choices: Choices;
   frame: Partial<WireFrame>;
   remarks: Partial<Remarks>;

@@ -5,8 +5,10 @@
  */
 import { copyText } from "../../core/clipboard.js";
 import { type Packed, decodeInts } from "../../core/codec.js";
+import { h } from "../../core/dom.js";
 import { idOf, indexOf } from "../../core/feature-id.js";
 import { count } from "../../core/format.js";
+import { mountRef } from "../../core/host.js";
 import type { Mounting } from "../../core/mount.js";
 import { Outbox } from "../../core/outbox.js";
 import type { Reply } from "../../core/protocol.js";
@@ -33,7 +35,9 @@ export class BrowserView {
   readonly #table: Table<Row>;
   readonly #panel: Panel;
   readonly #outbox: Outbox;
+  readonly #page = h("div", { class: "ng-slot", hidden: true });
   readonly #rows = new Rows();
+  #pageLife: AbortController | null = null;
   #columns: TableColumn<Row>[] = [];
   #ticked = new Set<number>();
   #anchor = 0; // where a range begins
@@ -42,7 +46,7 @@ export class BrowserView {
   #ours = ""; // the feature that was selected here
   #followed: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(mounting: Mounting<Traits>) {
+  constructor(private readonly mounting: Mounting<Traits>) {
     const shell = (this.#shell = new Shell(mounting, "browser", "features"));
     this.#outbox = new Outbox((kind, payload, done) => shell.ask(kind, payload, done), (error) => this.#filters.complain(`${error.message} ${error.hint ?? ""}`));
     this.#filters = new Filters((query) => this.#ask({ ...query, ...this.#part(PROMPT) }), shell.signal);
@@ -92,13 +96,16 @@ export class BrowserView {
       close: () => this.#select(null),
     });
     const part = {
-      body: [this.#filters.element, this.#prompt.element, this.#bar.element, this.#table.element, this.#panel.element],
+      body: [this.#filters.element, this.#prompt.element, this.#bar.element, this.#table.element, this.#panel.element, this.#page],
       size: () => (this.#frame ? count(this.#total, "feature") : null),
       empty: () => (this.#frame ? this.#frame.empty : "Nothing to show yet."),
       notice: () => this.#notice(),
       escape: () => this.#bar.close(),
     };
-    shell.signal.addEventListener("abort", () => clearTimeout(this.#followed));
+    shell.signal.addEventListener("abort", () => {
+      clearTimeout(this.#followed);
+      this.#pageLife?.abort();
+    });
     shell.open(mounting.el, part, () => this.#showFrame());
     this.#listen();
   }
@@ -110,7 +117,7 @@ export class BrowserView {
       this.#showFrame();
     });
     shell.on(["columns", "chosen", "remarks", "choices"], () => this.#draw(false));
-    shell.on(["live", "attached", "query", "subset"], () => this.#draw(false));
+    shell.on(["live", "attached", "query", "subset", "dashboard"], () => this.#draw(false));
     shell.on(["feature"], () => {
       this.#draw(false);
       if (shell.synced.get("feature") !== this.#ours) this.#reveal();
@@ -333,7 +340,7 @@ export class BrowserView {
       const subset = synced.get("subset").length;
       const shown = synced.get("columns");
       const filtered = Object.keys(query).length > 0;
-      this.#bar.show({ total: frame.total, features: choices.features, subset, ticked: this.#ticked.size, live, filtered, list: query.list ?? "" }, remarks);
+      this.#bar.show({ total: frame.total, known: this.#rows.known, features: choices.features, subset, ticked: this.#ticked.size, live, filtered, list: query.list ?? "" }, remarks);
       this.#bar.offer(choices, shown);
       this.#columns = columnsOf(choices, ["feature", ...frame.extra, ...shown], this.#saidOf);
       this.#table.update(
@@ -350,7 +357,21 @@ export class BrowserView {
     }
     const known = selected === null ? null : (remarks.of?.[String(selected)] ?? this.#saidHere(selected));
     this.#panel.show(selected, synced.get("feature"), known, live);
+    this.#showPage(selected);
     this.#shell.show();
+  }
+
+  /** The page of the selected feature, if Python opened one; it follows the selection by itself. */
+  #showPage(selected: number | null): void {
+    const ref = this.#shell.synced.get("dashboard");
+    this.#page.hidden = ref === null || selected === null;
+    if (this.#page.dataset.ref === (ref ?? "")) return;
+    this.#pageLife?.abort();
+    this.#page.replaceChildren();
+    this.#page.dataset.ref = ref ?? "";
+    if (ref === null) return;
+    this.#pageLife = new AbortController();
+    void mountRef(this.mounting.host, ref, this.#page, this.#pageLife.signal);
   }
 
   /** What came with the row of a feature, if it is one of those that are there. */
