@@ -15,18 +15,13 @@ from tests.gallery.state import State
 
 PROMPT = "The capital of France is Paris"
 HEBREW = "בירת צרפת היא פריז"
-# which token a feature of A-8x is on at most, and what it was called and rated
+# what features of A-8x were called, the score, the rating and the note
 SAID = {
-    1801: ("line breaks and indentation", 0.71, 4, ""),
-    3672: ("spaces", 0.42, 2, "on nearly everywhere"),
-    3480: ("commas in prose", 0.64, 5, ""),
-    389: (
-        "the determiner “the”, most often before a noun that names a place or an institution",
-        None,
-        None,
-        "",
-    ),
-    1534: ("", None, 1, "unclear"),
+    1801: ("Korean text", 0.71, 4, ""),
+    3672: ("Hebrew with vowel points, and more", 0.42, 2, "on nearly everywhere"),
+    3480: ("Arabic text", 0.64, 5, ""),
+    389: ("Hebrew text without vowel points, line breaks in it and spaces between its words included", None, None, ""),  # noqa: E501
+    1534: ("", None, 4, "the digit 3, in base64 alone?"),
 }
 
 
@@ -46,12 +41,12 @@ def states() -> Iterator[State]:
             notes.rate(feature, rating, author="ada")
         if note:
             notes.note(feature, note, author="ada")
-    notes.put("punctuation", 1801, 3480, author="ada")
+    notes.put("scripts", 1801, 3480, author="ada")
     notes.put("to look at again", 3480, 1534, author="ada")
     said = said.attach(live.model)
 
     def browser(store: ng.Store = said, **more: Any) -> ng.FeatureBrowser:
-        return ng.FeatureBrowser(store, **more)
+        return ng.FeatureBrowser(store, **{"opens": False} | more)
 
     one = browser(feature=3480)
     yield State("a feature selected", one, kind="normal", readme="browser")
@@ -72,6 +67,7 @@ def states() -> Iterator[State]:
         "on at a token, without ultralow", browser(query={"token": " the", "without": ["ultralow"]})
     )
     yield State("nothing fires", browser(query={"prompt": "a", "density": [0.5, 1]}))
+    yield State("the page of a feature is open", browser(subset=[389, 1534, 3480], feature=3480, opens=True))  # noqa: E501
     stored = ng.FeatureBrowser(plain)
     open_prompt = "(root) => { root.querySelector('.ng-by-prompt').open = true; }"
     yield State("no model attached, nothing said", stored, act=open_prompt)

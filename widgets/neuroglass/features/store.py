@@ -510,7 +510,8 @@ class Store:
     @cached_property
     def columns(self) -> list[str]:
         """The columns of the table of features."""
-        file, _ = self._file("features")
+        with self._whole():
+            file, _ = self._file("features")
         return list(file.schema_arrow.names)
 
     def search(

@@ -46,7 +46,8 @@ export class Panel {
     );
   }
 
-  show(feature: number | null, id: string, said: Said | null, live: boolean): void {
+  /** `brief`: the feature's page stands below and says the rest. */
+  show(feature: number | null, id: string, said: Said | null, live: boolean, brief: boolean): void {
     if (feature !== this.#feature && this.#note.matches(":focus")) this.#write(); // half a note is not lost
     this.element.hidden = feature === null;
     const other = feature !== this.#feature;
@@ -57,6 +58,7 @@ export class Panel {
     setText(this.#id, id);
     const more = said?.more ? ` · ${said.more} more` : "";
     const by = said?.explanation ? ` (${said.author ?? "unknown"}${said.score === null ? ", no score" : `, score ${compact(said.score)}`}${more})` : "";
+    this.#explained.hidden = brief;
     this.#explained.replaceChildren(...(said?.explanation ? [said.explanation, h("span", { class: "ng-quiet" }, by)] : [h("span", { class: "ng-quiet" }, "No explanation yet.")]));
     this.#rates.forEach((rate, k) => {
       rate.setAttribute("aria-pressed", String(said?.rating === k + 1));

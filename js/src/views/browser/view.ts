@@ -356,7 +356,7 @@ export class BrowserView {
       );
     }
     const known = selected === null ? null : (remarks.of?.[String(selected)] ?? this.#saidHere(selected));
-    this.#panel.show(selected, synced.get("feature"), known, live);
+    this.#panel.show(selected, synced.get("feature"), known, live, synced.get("dashboard") !== null);
     this.#showPage(selected);
     this.#shell.show();
   }
