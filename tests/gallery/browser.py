@@ -20,7 +20,12 @@ SAID = {
     1801: ("Korean text", 0.71, 4, ""),
     3672: ("Hebrew with vowel points, and more", 0.42, 2, "on nearly everywhere"),
     3480: ("Arabic text", 0.64, 5, ""),
-    389: ("Hebrew text without vowel points, line breaks in it and spaces between its words included", None, None, ""),  # noqa: E501
+    389: (
+        "Hebrew text without vowel points, line breaks in it and spaces between its words included",
+        None,
+        None,
+        "",
+    ),  # noqa: E501
     1534: ("", None, 4, "the digit 3, in base64 alone?"),
 }
 
@@ -67,7 +72,9 @@ def states() -> Iterator[State]:
         "on at a token, without ultralow", browser(query={"token": " the", "without": ["ultralow"]})
     )
     yield State("nothing fires", browser(query={"prompt": "a", "density": [0.5, 1]}))
-    yield State("the page of a feature is open", browser(subset=[389, 1534, 3480], feature=3480, opens=True))  # noqa: E501
+    yield State(
+        "the page of a feature is open", browser(subset=[389, 1534, 3480], feature=3480, opens=True)
+    )  # noqa: E501
     stored = ng.FeatureBrowser(plain)
     open_prompt = "(root) => { root.querySelector('.ng-by-prompt').open = true; }"
     yield State("no model attached, nothing said", stored, act=open_prompt)

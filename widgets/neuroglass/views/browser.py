@@ -215,10 +215,15 @@ class FeatureBrowser(Remarking):
         if not self.live:
             return
         if not self.opens:
-            self.dashboard = None
+            self._close()
         elif self.feature and self.dashboard is None and can_host():
             self.dashboard = FeatureDashboard(self.store, self.feature, theme=self.theme)
-            link(self, self.dashboard, "feature", "theme")
+            self._follows = link(self, self.dashboard, "feature", "theme")
+
+    def _close(self) -> None:
+        if self.dashboard is not None:
+            self._follows.unlink()
+            self.dashboard = None
 
     def hosted(self) -> Sequence[View]:
         """The page of the selected feature, if it is open."""
@@ -236,8 +241,10 @@ class FeatureBrowser(Remarking):
             InputError: it is another store.
         """
         super().attach(store)
-        if self.dashboard is not None:
+        if self.dashboard is not None and self.feature:
             self.dashboard.attach(store)
+        else:
+            self._close()  # the next one has the model
         self._search.table.store = store
         self.code = self._code(self._wish)
 
@@ -374,7 +381,8 @@ class FeatureBrowser(Remarking):
         Raises:
             InputError: this is a picture from a state, without a store.
         """
-        return self._search.table.frame(self._need_found())
+        found = self._need_found()
+        return self._search.table.frame(found)
 
     def _need_found(self) -> Found:
         if not self.live:
