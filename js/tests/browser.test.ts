@@ -81,7 +81,9 @@ const mount = (more: Partial<Traits> = {}): View => {
 };
 const grid = (view: View): HTMLElement => view.$("[role=grid]");
 const row = (view: View, i: number): HTMLElement => view.$(`.ng-row[data-row="${i}"]`);
-const cells = (view: View, i: number): string[] => [...row(view, i).children].map((cell) => cell.textContent ?? "");
+const cells = (view: View, i: number): string[] => [...row(view, i).children].map((cell) => cell.textContent);
+const low = (view: View): HTMLElement => view.$("[aria-label='density from']");
+const high = (view: View): HTMLElement => view.$("[aria-label='density to']");
 /** Answers the newest request of a kind. */
 function answer(view: View, kind: string, body: Record<string, unknown> = {}): void {
   const sent = view.model.last(kind);
@@ -340,7 +342,7 @@ describe("conditions", () => {
     vi.useFakeTimers();
     type(view.$(".ng-find-token"), " the");
     type(view.$(".ng-find-explanation"), "hebrew");
-    type(view.$$(".ng-density")[0] as HTMLElement, "0.01%");
+    type(low(view), "0.01%");
     expect(view.model.of("run")).toEqual([]);
     vi.advanceTimersByTime(300);
     expect(view.model.last("run")).toMatchObject({ query: { token: " the", explanation: "hebrew", density: [0.0001, 1] }, sort: "", descending: true });
@@ -355,10 +357,10 @@ describe("conditions", () => {
 
   it("refuse a density that is none", () => {
     const view = mount();
-    type(view.$$(".ng-density")[1] as HTMLElement, "seven");
-    key(view.$$(".ng-density")[1] as HTMLElement, "Enter");
+    type(high(view), "seven");
+    key(high(view), "Enter");
     expect(view.$(".ng-problem").textContent).toContain("A density is a share");
-    expect(view.$$(".ng-density")[1]?.getAttribute("aria-invalid")).toBe("true");
+    expect(high(view).getAttribute("aria-invalid")).toBe("true");
     expect(view.model.of("run")).toEqual([]);
   });
 
@@ -406,6 +408,18 @@ describe("search by a prompt", () => {
     by.dispatchEvent(new Event("change"));
     answer(view, "run");
     expect(view.model.last("run")).toMatchObject({ query: { prompt: "a b c", tokens: [1, 2, 3], by: "sum" } });
+  });
+
+  it("keeps what is being typed, and follows Python afterwards", () => {
+    const view = mount();
+    const text = view.$(".ng-text") as HTMLTextAreaElement;
+    text.focus();
+    type(text, "a b c");
+    view.model.set("query", { prompt: "older" });
+    expect(text.value).toBe("a b c");
+    view.model.set("query", { prompt: "a b c" });
+    view.model.set("query", { prompt: "from Python" });
+    expect(text.value).toBe("from Python");
   });
 
   it("tells of the tokens chosen by keys", () => {

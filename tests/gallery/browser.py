@@ -25,7 +25,7 @@ SAID = {
         None,
         None,
         "",
-    ),  # noqa: E501
+    ),
     1534: ("", None, 4, "the digit 3, in base64 alone?"),
 }
 
@@ -74,7 +74,7 @@ def states() -> Iterator[State]:
     yield State("nothing fires", browser(query={"prompt": "a", "density": [0.5, 1]}))
     yield State(
         "the page of a feature is open", browser(subset=[389, 1534, 3480], feature=3480, opens=True)
-    )  # noqa: E501
+    )
     stored = ng.FeatureBrowser(plain)
     open_prompt = "(root) => { root.querySelector('.ng-by-prompt').open = true; }"
     yield State("no model attached, nothing said", stored, act=open_prompt)

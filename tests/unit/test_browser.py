@@ -167,14 +167,11 @@ def test_search_by_a_prompt(comms: Any, store: ng.Store, model: ng.LiveModel) ->
     assert view.to_frame().index.tolist() == wanted.index.tolist()
     np.testing.assert_allclose(view.to_frame()["value"], wanted["value"])
     assert view.frame["prompt"]["pieces"] == told["pieces"]
-    ran = []
-    model_run = model.run
-    try:
-        model.run = lambda *a, **k: ran.append(a) or model_run(*a, **k)  # type: ignore[method-assign]
+    ran: list[Any] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ng.LiveModel, "run", lambda *given, **_: ran.append(given))
         ask(view, "run", sort="density")
         view.sort = "of_max"
-    finally:
-        model.run = model_run  # type: ignore[method-assign]
     assert ran == []  # another order of the same features reads nothing
     found = view.to_frame()["of_max"]
     assert found.is_monotonic_decreasing
@@ -299,7 +296,7 @@ def test_bad_settings_change_nothing(comms: Any, store: ng.Store) -> None:
         with pytest.raises(InputError, match=words):
             setattr(view, name, value)
     with pytest.raises(t.TraitError):
-        view.query = 5
+        view.query = 5  # type: ignore[assignment]
     for options, words in (
         ({"sort": "densty"}, "no column 'densty'"),
         ({"columns": ["nothing"]}, "no column 'nothing'"),

@@ -33,6 +33,7 @@ export class PromptSearch {
   #chosen = new Set<number>();
   #last = 0;
   #shift = false;
+  #typed: string | null = null; // a text that is not answered yet
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
@@ -40,6 +41,7 @@ export class PromptSearch {
     signal: AbortSignal,
   ) {
     this.#text = new TextBox("prompt", "A text: which features fire on it?", (text) => {
+      this.#typed = text;
       this.#chosen.clear();
       actions.typed(text);
       this.#soon();
@@ -69,7 +71,7 @@ export class PromptSearch {
         h("label", { class: "ng-field", title: "a BOS token does not count; the range of density above leaves out what is on everywhere" }, this.#bos, h("span", { class: "ng-name" }, "leave BOS out")),
         this.#which,
         button("Clear", { class: "ng-button" }, () => {
-          this.#text.value = "";
+          this.#text.value = this.#typed = "";
           this.#chosen.clear();
           this.actions.typed("");
           this.#tell();
@@ -85,7 +87,8 @@ export class PromptSearch {
     this.#needs.hidden = attached;
     this.#live.hidden = !attached;
     if (query.prompt) (this.element as HTMLDetailsElement).open = true;
-    if (!this.element.contains(document.activeElement) && !this.#text.composing) {
+    if (this.#typed === (query.prompt ?? "")) this.#typed = null;
+    if (this.#typed === null && !this.#text.composing) {
       this.#text.value = query.prompt ?? "";
       this.#by.value = query.by ?? "max";
       this.#bos.checked = !query.bos;
