@@ -33,8 +33,11 @@ from tests.benchmarks.common import emit, english
 BLOCK, PER_TOKENS, PAIRS = 2000, 64, 64
 
 
-def make(folder: Path, model: ng.LiveModel, features: int, each: int, source: str) -> None:
-    """A store of random content over a real corpus."""
+def make(
+    folder: Path, model: ng.LiveModel, features: int, each: int, source: str,
+    *, tokens: int = PER_TOKENS, pairs: int = PAIRS,
+) -> None:  # fmt: skip
+    """A store of random content over a real corpus; the numbers are of rows for each feature."""
     text = "" if source else english(1_000_000)
     documents = Path(source) if source else [text[i : i + 6000] for i in range(0, len(text), 6000)]
     corpus = write_corpus(
@@ -59,21 +62,21 @@ def make(folder: Path, model: ng.LiveModel, features: int, each: int, source: st
             tables.write(
                 "token_stats",
                 {
-                    "feature": own.repeat(PER_TOKENS),
-                    "token": rng.choice(used, len(own) * PER_TOKENS).astype(np.int32),
-                    "count": rng.integers(1, 1000, len(own) * PER_TOKENS),
-                    "mean": rng.random(len(own) * PER_TOKENS),
-                    "left_out": np.zeros(len(own) * PER_TOKENS, np.int64),
+                    "feature": own.repeat(tokens),
+                    "token": rng.choice(used, len(own) * tokens).astype(np.int32),
+                    "count": rng.integers(1, 1000, len(own) * tokens),
+                    "mean": rng.random(len(own) * tokens),
+                    "left_out": np.zeros(len(own) * tokens, np.int64),
                 },
             )
             tables.write(
                 "pairs",
                 {
-                    "feature": own.repeat(PAIRS),
-                    "other": rng.integers(0, features, len(own) * PAIRS).astype(np.int32),
-                    "count": rng.integers(1, 1000, len(own) * PAIRS),
-                    "error": np.zeros(len(own) * PAIRS, np.int64),
-                    "left_out": np.zeros(len(own) * PAIRS, np.int64),
+                    "feature": own.repeat(pairs),
+                    "other": rng.integers(0, features, len(own) * pairs).astype(np.int32),
+                    "count": rng.integers(1, 1000, len(own) * pairs),
+                    "error": np.zeros(len(own) * pairs, np.int64),
+                    "left_out": np.zeros(len(own) * pairs, np.int64),
                 },
             )
             tables.write(
@@ -92,6 +95,7 @@ def make(folder: Path, model: ng.LiveModel, features: int, each: int, source: st
         "schema": SCHEMA, "model": model.name, "fingerprint": model.fingerprint,
         "n_features": features, "n_tokens": corpus.n_tokens, "tokens": "tokens", "neurons": False,
         "random": corpus.sample(50, 0).tolist(), "keep": {"intervals": 10}, "corpus_about": {},
+        "corpus": "random",
         "basis": {"name": "random", "fingerprint": "0", "read_site": "resid_post.0",
                   "write_site": "resid_post.0", "kind": "SAE"},
     }  # fmt: skip

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from neuroglass.steering.setting import Setting
     from neuroglass.steering.strength import Calibration, Scales, calibrate
     from neuroglass.views.beside import Beside, beside
+    from neuroglass.views.browser import FeatureBrowser
     from neuroglass.views.dashboard import FeatureDashboard
     from neuroglass.views.export import export_notebook, save_html
     from neuroglass.views.heatmap import TokenHeatmap
@@ -120,6 +121,7 @@ _WHERE = {
     "Site": "model.sites",
     "Store": "features.store",
     "StoredFeature": "features.store",
+    "FeatureBrowser": "views.browser",
     "FeatureRecord": "features.exchange.records",
     "read_feature": "features.exchange.reading",
     "read_features": "features.exchange.reading",
@@ -177,6 +179,7 @@ __all__ = [
     "Edit",
     "Explanation",
     "Feature",
+    "FeatureBrowser",
     "FeatureDashboard",
     "FeatureRecord",
     "Generation",

@@ -2,7 +2,8 @@
 
 Nothing is ever changed or taken away: each remark is a line of JSON that is added to a file, with
 an id, an author and a time, and the newest line of its kind counts. Each process writes a file of
-its own, so that two notebooks with one store never write into each other's lines.
+its own, so that two notebooks with one store never write into each other's lines; a line that is
+still being written is not read yet.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import json
 import os
 import threading
 import uuid
-from collections.abc import Iterable, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from getpass import getuser
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from neuroglass import zoo
-from neuroglass.features.remarks import Kind, checked
+from neuroglass.features.remarks import Kind, checked, number
 from neuroglass.model.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from neuroglass.features.store import Store
 
 RATINGS = (1, 5)  # the least and the largest
+Listener = Callable[[Sequence[int]], None]
 
 
 def home(store: Store) -> Path:
@@ -62,7 +66,10 @@ class Annotations:
         self._n = n_features
         self._lock = threading.Lock()
         self._writer = uuid.uuid4().hex[:12]
-        self._read: dict[Kind, tuple[tuple[tuple[str, int], ...], list[dict[str, Any]]]] = {}
+        self._read: dict[Path, tuple[int, list[dict[str, Any]]]] = {}  # bytes read, their rows
+        self._sorted: dict[Kind, tuple[int, list[dict[str, Any]]]] = {}
+        self._made: dict[str, tuple[tuple[Any, ...], Any]] = {}  # of which rows, what
+        self._heard: list[weakref.WeakMethod[Listener]] = []
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(self._rows(k))} {k}" for k in get_args(Kind))
@@ -116,6 +123,10 @@ class Annotations:
         known = {row["id"] for row in self._rows("explanations") if row["feature"] == feature}
         if explanation not in known:
             raise InputError(f"Feature {feature} has no explanation {explanation!r}.")
+        if value is not None and (value := number(value)) is None:
+            raise InputError(
+                "A score must be a finite number.", "None says that it could not be computed."
+            )
         return self._add(
             "scores", feature, str(more.pop("author", "")), explanation=explanation, name=name,
             value=value, **more,
@@ -124,10 +135,10 @@ class Annotations:
     def rate(self, feature: int, value: int | None, *, author: str = "") -> dict[str, Any]:
         """Rate a feature 1 to 5, how well one can tell what it is for; None takes it back."""
         low, high = RATINGS
-        whole = isinstance(value, int) and not isinstance(value, bool)
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
         if value is not None and not (whole and low <= value <= high):
             raise InputError(f"A rating goes from {low} to {high}, not {value!r}.")
-        return self._add("ratings", feature, author, value=value)
+        return self._add("ratings", feature, author, value=None if value is None else int(value))
 
     def note(self, feature: int, text: str, *, author: str = "") -> dict[str, Any]:
         """Write a note on a feature, in place of the one there is; an empty one takes it away."""
@@ -150,32 +161,57 @@ class Annotations:
     def _listed(self, name: str, features: Iterable[int], author: str, *, on: bool) -> None:
         if not name.strip():
             raise InputError("A list needs a name.")
-        for feature in features:
-            self._add("lists", feature, author, name=name.strip(), on=on)
+        what = {"name": " ".join(name.split()), "on": on}
+        self._write("lists", [self._row(feature, author, what) for feature in features])
 
     def _add(self, kind: Kind, feature: int, author: str, **what: Any) -> dict[str, Any]:
-        if isinstance(feature, bool) or not 0 <= int(feature) < self._n:
+        row = self._row(feature, author, what)
+        self._write(kind, [row])
+        return row
+
+    def _row(self, feature: int, author: str, what: Mapping[str, Any]) -> dict[str, Any]:
+        whole = isinstance(feature, Integral) and not isinstance(feature, bool)
+        if not whole or not 0 <= feature < self._n:
             raise InputError(f"There is no feature {feature!r}.", f"They go to {self._n - 1}.")
-        row = {
+        return {
             "id": uuid.uuid4().hex,
             "feature": int(feature),
             "author": author or _user(),
             "created": datetime.now(UTC).isoformat(timespec="microseconds"),
             **what,
         }
-        line = json.dumps(checked(kind, row), ensure_ascii=False, allow_nan=False)
+
+    def _write(self, kind: Kind, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add rows, all or (where one is not as it must be) none."""
+        try:
+            # escapes: half a character in a text must not make the line unreadable
+            lines = [json.dumps(checked(kind, row), allow_nan=False) + "\n" for row in rows]
+        except (TypeError, ValueError) as error:
+            raise InputError(f"This can't be kept: {error}.", "What is kept is JSON.") from error
         with self._lock:
             try:
                 folder = self.folder / kind
                 folder.mkdir(parents=True, exist_ok=True)
                 with (folder / f"{self._writer}.jsonl").open("a", encoding="utf-8") as file:
-                    file.write(line + "\n")
+                    file.write("".join(lines))
             except OSError as error:
                 raise InputError(
                     f"The annotations can't be written: {error}.",
                     "ng.open_store(path, annotations=folder) keeps them elsewhere.",
                 ) from error
-        return row
+        features = [int(row["feature"]) for row in rows]
+        for heard in list(self._heard):
+            if (call := heard()) is None:
+                self._heard.remove(heard)
+            else:
+                call(features)
+
+    def listen(self, call: Listener) -> None:
+        """From now on call this method with the features of which something was said here.
+
+        What other processes write is not told, only read. The method's object may go away.
+        """
+        self._heard.append(weakref.WeakMethod(call))
 
     # ------------------------------------------------------------------ reading
 
@@ -196,22 +232,25 @@ class Annotations:
             ``explanations`` (id, text, author, parent, created, ``scores`` by name), best first;
             ``rating``, ``note``, ``lists``.
         """
-        rating = self._newest("ratings").get(feature, {}).get("value")
-        note = self._newest("notes").get(feature, {}).get("text", "")
-        lists = [name for name, members in self.lists().items() if feature in members]
-        explanations = self._explained().get(feature, [])
-        return {"explanations": explanations, "rating": rating, "note": note, "lists": lists}
+        return self.of_each([feature])[feature]
+
+    def of_each(self, features: Iterable[int]) -> dict[int, dict[str, Any]]:
+        """The same of several features."""
+        ratings, notes = self._newest("ratings"), self._newest("notes")
+        explained, on = self._explained(), self._on()
+        return {
+            feature: {
+                "explanations": list(explained.get(feature, [])),
+                "rating": ratings.get(feature, {}).get("value"),
+                "note": notes.get(feature, {}).get("text", ""),
+                "lists": list(on.get(feature, [])),
+            }
+            for feature in features
+        }
 
     def lists(self) -> dict[str, list[int]]:
         """The features on each list, in the order in which they were put there."""
-        found: dict[str, dict[int, None]] = {}
-        for row in self._rows("lists"):
-            members = found.setdefault(row["name"], {})
-            if row["on"]:
-                members.setdefault(row["feature"], None)
-            else:
-                members.pop(row["feature"], None)
-        return {name: list(members) for name, members in found.items()}
+        return {name: list(members) for name, members in self._members().items()}
 
     def table(self) -> pd.DataFrame:
         """One row for each feature of which anything was said.
@@ -219,14 +258,14 @@ class Annotations:
         Columns: feature, ``explanation`` and ``author`` of the best one, its ``score``, ``rating``,
         ``note``, ``lists`` (names, separated by commas).
         """
+        made: pd.DataFrame = self._once("table", get_args(Kind), self._table)
+        return made.copy()
+
+    def _table(self) -> pd.DataFrame:
         import pandas as pd
 
         ratings, notes = self._newest("ratings"), self._newest("notes")
-        explained, lists = self._explained(), self.lists()
-        on: dict[int, list[str]] = {}
-        for name, members in lists.items():
-            for feature in members:
-                on.setdefault(feature, []).append(name)
+        explained, on = self._explained(), self._on()
         rows = []
         for feature in sorted({*ratings, *notes, *explained, *on}):
             best: Mapping[str, Any] = next(iter(explained.get(feature, [])), {})
@@ -241,10 +280,10 @@ class Annotations:
                     "lists": ", ".join(on.get(feature, [])) or None,
                 }
             )
-        text, number = pd.Series([], dtype="object"), pd.Series([], dtype="float64")
+        text, numbers = pd.Series([], dtype="object"), pd.Series([], dtype="float64")
         columns = {
             "feature": pd.Series([], dtype="int64"), "explanation": text, "author": text,
-            "score": number, "rating": number, "note": text, "lists": text,
+            "score": numbers, "rating": numbers, "note": text, "lists": text,
         }  # fmt: skip
         made = pd.DataFrame(rows, columns=list(columns)) if rows else pd.DataFrame(columns)
         return made.astype({"score": "float64", "rating": "float64"})
@@ -254,50 +293,108 @@ class Annotations:
         """Changes whenever anything was added."""
         return tuple(part for kind in get_args(Kind) for part in self._files(kind))
 
-    def _explained(self) -> dict[int, list[dict[str, Any]]]:
-        scores: dict[str, dict[str, float | None]] = {}
-        for row in self._rows("scores"):
-            scores.setdefault(row["explanation"], {})[row["name"]] = row["value"]
-        found: dict[int, list[dict[str, Any]]] = {}
-        for row in reversed(self._rows("explanations")):
-            one = {**row, "scores": scores.get(row["id"], {})}
-            found.setdefault(row["feature"], []).append(one)
+    # what follows from the rows is kept until there are other rows
 
-        def rank(one: Mapping[str, Any]) -> float:
-            value = main_score(one["scores"])
-            return float("inf") if value is None else -value  # those without a score come last
-
-        return {feature: sorted(rows, key=rank) for feature, rows in found.items()}
+    def _once(self, name: str, kinds: Sequence[Kind], make: Callable[[], Any]) -> Any:
+        rows = tuple(self._rows(kind) for kind in kinds)
+        known = self._made.get(name)
+        if known is None or any(a is not b for a, b in zip(known[0], rows, strict=True)):
+            self._made[name] = known = rows, make()
+        return known[1]
 
     def _newest(self, kind: Kind) -> dict[int, dict[str, Any]]:
-        return {row["feature"]: row for row in self._rows(kind)}
+        def make() -> dict[int, dict[str, Any]]:
+            return {row["feature"]: row for row in self._rows(kind)}
+
+        found: dict[int, dict[str, Any]] = self._once(kind, [kind], make)
+        return found
+
+    def _explained(self) -> dict[int, list[dict[str, Any]]]:
+        def make() -> dict[int, list[dict[str, Any]]]:
+            scores: dict[str, dict[str, float | None]] = {}
+            for row in self._rows("scores"):
+                scores.setdefault(row["explanation"], {})[row["name"]] = row["value"]
+            found: dict[int, list[dict[str, Any]]] = {}
+            for row in reversed(self._rows("explanations")):
+                one = {**row, "scores": scores.get(row["id"], {})}
+                found.setdefault(row["feature"], []).append(one)
+            return {feature: sorted(rows, key=_rank) for feature, rows in found.items()}
+
+        made: dict[int, list[dict[str, Any]]] = self._once(
+            "explained", ["explanations", "scores"], make
+        )
+        return made
+
+    def _members(self) -> dict[str, dict[int, None]]:
+        def make() -> dict[str, dict[int, None]]:
+            found: dict[str, dict[int, None]] = {}
+            for row in self._rows("lists"):
+                members = found.setdefault(row["name"], {})
+                if row["on"]:
+                    members.setdefault(row["feature"], None)
+                else:
+                    members.pop(row["feature"], None)
+            return found
+
+        made: dict[str, dict[int, None]] = self._once("members", ["lists"], make)
+        return made
+
+    def _on(self) -> dict[int, list[str]]:
+        def make() -> dict[int, list[str]]:
+            on: dict[int, list[str]] = {}
+            for name, members in self._members().items():
+                for feature in members:
+                    on.setdefault(feature, []).append(name)
+            return on
+
+        made: dict[int, list[str]] = self._once("on", ["lists"], make)
+        return made
 
     def _files(self, kind: Kind) -> tuple[tuple[str, int], ...]:
         found = sorted((self.folder / kind).glob("*.jsonl"))
         return tuple((f"{kind}/{file.name}", file.stat().st_size) for file in found)
 
     def _rows(self, kind: Kind) -> list[dict[str, Any]]:
-        """The rows of a kind, oldest first; read again when a file has grown."""
+        """The rows of a kind, oldest first; of a file that has grown, the new part is read."""
         with self._lock:
-            files = self._files(kind)
-            if kind in self._read and self._read[kind][0] == files:
-                return self._read[kind][1]
-            rows = []
-            for name, _ in files:
-                for number, line in enumerate(
-                    (self.folder / name).read_text("utf-8").splitlines(), 1
-                ):
-                    try:
-                        rows.append(checked(kind, json.loads(line)))
-                    except (ValueError, TypeError, KeyError) as error:
-                        raise InputError(
-                            f"Line {number} of {str(self.folder / name)!r} is damaged: {error}.",
-                            "Take the line out; the others are whole.",
-                        ) from error
-            rows = [r for r in rows if r["feature"] < self._n]
-            rows.sort(key=lambda r: r["created"])
-            self._read[kind] = files, rows
-            return rows
+            parts = [self._of_file(kind, self.folder / name) for name, _ in self._files(kind)]
+            n = sum(map(len, parts))
+            if kind not in self._sorted or self._sorted[kind][0] != n:
+                rows = [row for part in parts for row in part]
+                rows.sort(key=lambda row: row["created"])
+                self._sorted[kind] = n, rows
+            return self._sorted[kind][1]
+
+    def _of_file(self, kind: Kind, path: Path) -> list[dict[str, Any]]:
+        done, rows = self._read.get(path, (0, []))
+        if path.stat().st_size < done:  # somebody took lines out
+            done, rows = 0, []
+            self._sorted.pop(kind, None)
+        with path.open("rb") as file:
+            file.seek(done)
+            whole, end, _ = file.read().rpartition(b"\n")
+        fresh = []
+        for at, line in enumerate(whole.split(b"\n") if end else [], len(rows) + 1):
+            try:
+                row = checked(kind, json.loads(line))
+                if row["feature"] >= self._n:
+                    raise ValueError(f"the store has no feature {row['feature']}")
+            except (ValueError, TypeError, KeyError) as error:
+                raise InputError(
+                    f"Line {at} of {str(path)!r} is damaged: {error}.",
+                    "Take the line out; the others are whole.",
+                ) from error
+            fresh.append(row)
+        if fresh:
+            self._sorted.pop(kind, None)
+        rows.extend(fresh)
+        self._read[path] = done + len(whole) + len(end), rows
+        return rows
+
+
+def _rank(one: Mapping[str, Any]) -> float:
+    value = main_score(one["scores"])
+    return float("inf") if value is None else -value  # those without a score come last
 
 
 def main_score(scores: Mapping[str, Any]) -> float | None:

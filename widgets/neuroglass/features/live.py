@@ -66,35 +66,53 @@ class Live:
 
     # ------------------------------------------------------------------ texts
 
-    def search(self, prompt: str, tokens: Sequence[int] | None, limit: int) -> pd.DataFrame:
+    def search(
+        self,
+        prompt: str,
+        tokens: Sequence[int] | None,
+        limit: int | None,
+        by: str = "max",
+        bos: bool | None = None,
+    ) -> pd.DataFrame:
         """See ``Store.search``."""
         import pandas as pd
 
+        if by not in ("max", "sum"):
+            raise InputError(f"by={by!r} is not known.", nearest(by, ("max", "sum")))
         store, basis = self.store, self.store.basis
         run = store.model.run(prompt, sites=[basis.read_site], logits=False)
         n = int(run.mask[0].sum())
         if tokens is None:
-            keep = run.mask[0] & ~run.masks["special"][0] & ~run.masks["massive"][0]
-            chosen = keep.nonzero().flatten()
+            keep = run.mask[0] & ~run.masks["massive"][0]
+            keep &= ~run.masks["special"][0] | (run.masks["bos"][0] & bool(bos))
         else:
             if bad := [t for t in tokens if not 0 <= t < n]:
                 raise InputError(f"The text has no token {bad[0]}.", f"They go from 0 to {n - 1}.")
-            chosen = torch.tensor(list(tokens), dtype=torch.int64)
+            keep = torch.zeros_like(run.mask[0])
+            keep[list(tokens)] = True
+            if bos is False:
+                keep &= ~run.masks["bos"][0]
+        chosen = keep.nonzero().flatten().cpu()
         whole = vectors(run, basis, torch.ones_like(run.mask))
         token, index, value = entries(basis, whole[chosen])
         on = value > 0
         token, index, value = token[on], index[on], value[on]
         order = np.lexsort((token, -value, index))
         first = np.r_[True, index[order][1:] != index[order][:-1]][: len(order)]
-        best = order[first]
-        best = best[np.lexsort((index[best], -value[best]))][:limit]
+        best = order[first]  # one for each feature, by index
+        rank = value[best]
+        if by == "sum":
+            rank = np.bincount(index, weights=value, minlength=store.n_features)[index[best]]
+        down = np.lexsort((index[best], -rank))[:limit]
+        best, rank = best[down], rank[down]
         pieces = run.pieces()[0]
         at = chosen.numpy()[token[best]]
-        known = store.to_frame().loc[index[best]]
+        known = store.sql("SELECT feature, max, density FROM feature ORDER BY feature")
+        known = known.set_index("feature").loc[index[best]]
         return pd.DataFrame(
             {
                 "feature": index[best],
-                "value": value[best],
+                "value": rank,
                 "share": value[best] / known["max"].replace(0, np.nan).to_numpy(),
                 "position": at,
                 "token": [pieces[i] for i in at],

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from neuroglass.features.rules import Fit, Rule, fit
 from neuroglass.model.errors import InputError, nearest
@@ -39,13 +40,13 @@ def find_in(
     default = "density"
     tables: dict[str, pd.DataFrame] = {}
     if token is not None:
-        wanted = _token_id(store, token)
+        wanted = token_id(store, token)
         total = max(1, int(store.vocabulary[2][wanted]))
         joins.append(f"JOIN token_stats t ON t.feature = f.feature AND t.token = {wanted}")
         extra |= {"share": "t.count / f.count", "on": f"t.count / {total}"}
         default = "share"
     if text is not None:
-        tables["on_text"] = _on_text(store, text)
+        tables["on_text"] = on_text(store, text)
         joins.append("JOIN on_text o ON o.feature = f.feature")
         extra["examples"] = "o.examples"
         default = "examples"
@@ -63,23 +64,42 @@ def find_in(
     return store.sql(query, *values, **tables).set_index("feature")
 
 
-def _token_id(store: Store, token: str | int) -> int:
+def token_id(store: Store, token: str | int) -> int:
+    """The id of a token that is given by its piece or id.
+
+    Raises:
+        InputError: there is none; the nearest are named.
+    """
     pieces = store.vocabulary[0]
     if isinstance(token, int | np.integer):
         if not 0 <= token < len(pieces):
             raise InputError(f"There is no token {token}.", f"Ids go to {len(pieces) - 1}.")
         return int(token)
     found = np.flatnonzero(pieces == token)
+    if not len(found):  # as views write it: ·the, ⏎
+        shown = token.replace("·", " ").replace("⏎", "\n").replace("⇥", "\t")
+        found = np.flatnonzero(pieces == shown)
     if not len(found):
-        near = [p for p in pieces if p.strip() == token.strip()] or pieces[:0].tolist()
-        hint = nearest(token, near) if near else "Spaces count: ' the' is not 'the'."
-        raise InputError(f"{token!r} is no single token.", hint)
+        raise InputError(f"{token!r} is no single token.", _near(pieces, token))
     counts = store.vocabulary[2][found]
     return int(found[counts.argmax()])
 
 
-def _on_text(store: Store, text: str) -> pd.DataFrame:
-    """Features that are on within this text, in their own examples."""
+def _near(pieces: npt.NDArray[Any], token: str) -> str:
+    """Tokens that look most like this one."""
+    bare = token.strip().casefold()
+    folded = [(piece, piece.strip().casefold()) for piece in pieces]
+    near = [piece for piece, one in folded if one == bare and bare]
+    near = near or [piece for piece, one in folded if one[:2] == bare[:2] and bare]
+    return nearest(token, near) if near else "Spaces count: ' the' is not 'the'."
+
+
+def on_text(store: Store, text: str) -> pd.DataFrame:
+    """Features that are on within this text, in their own examples: feature, examples.
+
+    Raises:
+        InputError: the text is empty.
+    """
     import pandas as pd
 
     if not text:

@@ -36,3 +36,12 @@ def checked(kind: Kind, row: Any) -> dict[str, Any]:
     if row["feature"] < 0:
         raise ValueError("it is of a feature below 0")
     return dict(row)
+
+
+def number(value: Any) -> float | None:
+    """A finite number as JSON has it; None for what is none."""
+    try:
+        made = float(value)
+    except (TypeError, ValueError):
+        return None
+    return made if math.isfinite(made) else None

@@ -521,11 +521,18 @@ class Store:
     @cached_property
     def columns(self) -> list[str]:
         """The columns of the table of features."""
-        file, _ = self._file("features")
+        with self._whole():
+            file, _ = self._file("features")
         return list(file.schema_arrow.names)
 
     def search(
-        self, prompt: str, tokens: Sequence[int] | None = None, *, limit: int = 20
+        self,
+        prompt: str,
+        tokens: Sequence[int] | None = None,
+        *,
+        limit: int | None = 20,
+        by: str = "max",
+        bos: bool | None = None,
     ) -> pd.DataFrame:
         """The features that are strongest on a text of yours (inference search); needs the model.
 
@@ -533,16 +540,19 @@ class Store:
             prompt: the text.
             tokens: which tokens of it count (positions as in ``model.run``); by default all that
                 are not special or massive.
-            limit: rows.
+            limit: rows; None gives all features that are on.
+            by: "max": the value is the largest over these tokens; "sum": the sum of all above zero.
+            bos: whether a BOS token counts; by default one that is among `tokens` does.
 
         Returns:
-            Strongest first: ``value``, ``share`` of the feature's largest value in the corpus, the
-            ``position`` and ``token`` where, the ``density``.
+            Largest value first: ``value``; ``share``: the largest over these tokens as a share of
+            the feature's largest in the corpus, the ``position`` and ``token`` where it is; the
+            ``density``.
 
         Raises:
             InputError: no model, no such token.
         """
-        return self.live.search(prompt, tokens, limit)
+        return self.live.search(prompt, tokens, limit, by, bos)
 
     def correlated(self, other: Store, **options: Any) -> pd.DataFrame:
         """Each feature's nearest in another store (universality); see ``Live.correlated``."""
