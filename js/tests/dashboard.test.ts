@@ -28,7 +28,7 @@ function page(feature = 5, more: Partial<WirePage> = {}): WirePage {
 }
 
 const traits = (more: Partial<Traits> = {}): Traits => ({
-  _version: VERSION, live: true, title: "A · m", theme: "light", error: null, code: "x", attached: true, feature: `${BASE}5`, base: BASE, text: "", rule: "", predicates: [], others: [], frame: page(), steered: null, ...more,
+  _version: VERSION, live: true, title: "A · m", theme: "light", error: null, code: "x", attached: true, feature: `${BASE}5`, base: BASE, text: "", rule: "", predicates: [], others: [], said: {}, frame: page(), steered: null, ...more,
 });
 
 function mount(more: Partial<Traits> = {}): { model: FakeModel<Traits>; el: HTMLElement } {
@@ -156,11 +156,12 @@ describe("a live page", () => {
   test("a rating that is pressed again is taken back; a failure is told", () => {
     const { model, el } = mount();
     press(el, "rate 3 of 5");
-    answer(model, model.of("annotate").at(-1), { said: { explanations: [], rating: 3, note: "", lists: ["x"] } });
+    answer(model, model.of("rate").at(-1));
+    model.set("said", { explanations: [], rating: 3, note: "", lists: ["x"] });
     expect(el.querySelectorAll(".ng-lit")).toHaveLength(3);
     press(el, "rate 3 of 5");
-    expect(model.of("annotate").at(-1)).toMatchObject({ what: "rating", value: null });
-    answer(model, model.of("annotate").at(-1), { error: { type: "InputError", message: "The annotations can't be written.", hint: "Elsewhere." } });
+    expect(model.of("rate").at(-1)).toMatchObject({ features: [5], value: null });
+    answer(model, model.of("rate").at(-1), { error: { type: "InputError", message: "The annotations can't be written.", hint: "Elsewhere." } });
     expect(q(el, ".ng-dash-said .ng-failure").textContent).toContain("can't be written");
   });
 

@@ -404,7 +404,7 @@ def test_the_page_of_a_feature_opens_and_the_two_follow_each_other(
     view.theme = "dark"
     assert page.theme == "dark"
     ask(view, "rate", features=[8], value=3)
-    assert page.frame["said"]["rating"] == 3
+    assert page.said["rating"] == 3
     view.attach(store.attach(model))
     assert page.attached
     assert view.state["dashboard"] is None

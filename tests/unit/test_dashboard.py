@@ -246,21 +246,24 @@ def test_without_a_model_it_says_what_to_do(comms: Any, alone: Any, model: Any, 
 
 def test_annotations_are_kept_in_the_store(comms: Any, alone: Any, busy: int) -> None:
     view = ng.FeatureDashboard(alone, busy)
-    ask(view, "annotate", feature=busy, what="explanation", text="citations")
-    ask(view, "annotate", feature=busy, what="rating", value=4)
-    ask(view, "annotate", feature=busy, what="note", text="see also 7")
-    [answer] = ask(view, "annotate", feature=busy, what="put", name="good")
-    said = answer["said"]
+    ask(view, "explain", feature=busy, text="citations")
+    ask(view, "rate", features=[busy], value=4)
+    ask(view, "note", feature=busy, text="see also 7")
+    ask(view, "put", features=[busy], name="good")
+    said = view.said
     assert said["explanations"][0]["text"] == "citations"
     assert (said["rating"], said["note"], said["lists"]) == (4, "see also 7", ["good"])
+    alone.annotations.rate(busy, 2)  # from Python, or another view
+    assert view.said["rating"] == 2
+    said = view.said
     again = ng.open_store("zoo/A-1x", annotations=alone.annotations.folder)
     assert page_of(again, busy)["said"] == said
-    for body in (
-        {"what": "explanation", "text": " "},
-        {"what": "rating", "value": 9},
-        {"what": "x"},
+    for kind, body in (
+        ("explain", {"feature": busy, "text": " "}),
+        ("rate", {"features": [busy], "value": 9}),
+        ("drop", {"features": [busy], "name": "no such list"}),
     ):
-        [answer] = ask(view, "annotate", feature=busy, **body)
+        [answer] = ask(view, kind, **body)
         assert answer["error"]["type"] == "InputError"
 
 

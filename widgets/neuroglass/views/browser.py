@@ -358,12 +358,6 @@ class FeatureBrowser(Remarking):
         first: list[int] = self._found.features[: drawn.FIRST].tolist()
         return first
 
-    def _heard(self, features: Sequence[int]) -> None:
-        super()._heard(features)
-        page = self.dashboard
-        if page is not None and page.index in features:
-            page.frame = {**page.frame, "said": self.store.annotations.of(page.index)}
-
     @staticmethod
     def column_names() -> list[str]:
         """The names that ``columns`` may have."""

@@ -18,7 +18,7 @@ import traitlets as t
 
 from neuroglass.features.rules import Fit, Predicate, Rule, Verdicts, fit
 from neuroglass.features.trace import Trace
-from neuroglass.model.errors import InputError, nearest
+from neuroglass.model.errors import InputError
 from neuroglass.model.tokens import whole_characters
 from neuroglass.views.base import View, bundle, ref
 from neuroglass.views.feature_page import (
@@ -31,8 +31,9 @@ from neuroglass.views.feature_page import (
     stretch,
 )
 from neuroglass.views.protocol import Request
+from neuroglass.views.remarking import Remarking
 from neuroglass.views.runs import mask_bits
-from neuroglass.views.stored import StoreView, Tell
+from neuroglass.views.stored import Tell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +48,7 @@ _KEPT = 8  # traces, verdicts: of the features and rules looked at last
 _STEERED = 40  # new tokens of the text that is steered from a page
 
 
-class FeatureDashboard(StoreView):
+class FeatureDashboard(Remarking):
     """A feature's page: statistics, histogram, logits, examples, relatives, what was said of it.
 
     With the store's model: the effect of taking the feature away at each token of the examples,
@@ -67,7 +68,7 @@ class FeatureDashboard(StoreView):
         feature: settable: the page of another feature is drawn.
         text: the text of yours that the feature is tried on. Settable.
         rule: the rule that is checked: a regular expression, or the name of a predicate. Settable.
-        frame: the page.
+        frame: the page. said: explanations, rating, note and lists of the feature.
 
     Raises:
         InputError: no such feature, a predicate that is none, a store that is damaged.
@@ -76,7 +77,7 @@ class FeatureDashboard(StoreView):
     _esm = bundle("dashboard", "js")
     _css = bundle("dashboard", "css")
     _handlers: ClassVar[dict[str, str]] = {
-        **StoreView._handlers,
+        **Remarking._handlers,
         "run": "_on_run",
         "examples": "_on_examples",
         "range": "_on_range",
@@ -85,7 +86,7 @@ class FeatureDashboard(StoreView):
         "text": "_on_text",
         "rule": "_on_rule",
         "matches": "_on_matches",
-        "annotate": "_on_annotate",
+        "explain": "_on_explain",
         "steer": "_on_steer",
     }
 
@@ -94,6 +95,7 @@ class FeatureDashboard(StoreView):
     predicates: t.List[str] = t.List(t.Unicode()).tag(sync=True)
     others: t.List[str] = t.List(t.Unicode()).tag(sync=True)
     frame = t.Dict().tag(sync=True)
+    said = t.Dict().tag(sync=True)
     steered = t.Instance(View, allow_none=True).tag(
         sync=True,
         to_json=lambda view, _: view and ref(view),
@@ -152,7 +154,7 @@ class FeatureDashboard(StoreView):
 
     def _made(self, index: int, origin: tuple[str, int]) -> dict[str, Any]:
         page = page_of(self.store, index) | {"view": origin[0], "id": origin[1]}
-        return {"frame": page, "code": self._code(index)}
+        return {"frame": page, "said": page["said"], "code": self._code(index)}
 
     def _code(self, index: int) -> str:
         return f"{self._store_code()}\nng.FeatureDashboard(store, {index})"
@@ -417,23 +419,18 @@ class FeatureDashboard(StoreView):
 
         self._ask_model(request, steps)
 
-    def _on_annotate(self, request: Request) -> None:
-        """Write an explanation, a rating, a note; put it on a list, or take it off."""
-        index, what = self.store.index(request.get("feature", int)), request.get("what", str)
-        notes = self.store.annotations
-        if what == "explanation":
-            notes.explain(index, request.get("text", str))
-        elif what == "note":
-            notes.note(index, request.get("text", str))
-        elif what == "rating":
-            rating = request.body.get("value")
-            notes.rate(index, rating)
-        elif what in {"put", "drop"}:
-            getattr(notes, what)(request.get("name", str), index)
-        else:
-            ways = ["explanation", "note", "rating", "put", "drop"]
-            raise InputError(f"There is no annotation {what!r}.", nearest(what, ways))
-        self._answer(request, said=notes.of(index), names=list(notes.lists()))
+    def _on_explain(self, request: Request) -> None:
+        index = self.store.index(request.get("feature", int))
+        self.store.annotations.explain(index, request.get("text", str))
+        self._answer(request)
+
+    def _rows_drawn(self) -> list[int]:
+        return []  # what is said stands in a trait of its own
+
+    def _heard(self, features: Sequence[int]) -> None:
+        with self._lock:
+            if self.index in features:
+                self.said = self.store.annotations.of(self._now())
 
     # -- steering ----------------------------------------------------------------------------
 

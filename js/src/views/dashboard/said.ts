@@ -20,31 +20,31 @@ export class Said {
   readonly #failure = h("p", { class: "ng-failure", role: "alert", hidden: true });
   #said: WireSaid | null = null;
 
-  constructor(private readonly write: (what: object) => void) {
-    const enter = (field: HTMLInputElement, what: (text: string) => object): void => {
+  constructor(private readonly write: (kind: string, what: object) => void) {
+    const enter = (field: HTMLInputElement, kind: string, what: (text: string) => object): void => {
       field.addEventListener("keydown", (event) => {
-        if (event.key === "Enter" && !event.isComposing) write(what(field.value));
+        if (event.key === "Enter" && !event.isComposing) write(kind, what(field.value));
       });
     };
-    enter(this.#explain, (text) => ({ what: "explanation", text }));
-    enter(this.#note, (text) => ({ what: "note", text }));
-    enter(this.#name, (name) => ({ what: "put", name }));
+    enter(this.#explain, "explain", (text) => ({ text }));
+    enter(this.#note, "note", (text) => ({ text }));
+    enter(this.#name, "put", (name) => ({ name }));
     this.#stars = STARS.map((value) =>
-      button("★", { class: "ng-star", "aria-label": `rate ${value} of 5`, "aria-pressed": "false" }, () => write({ what: "rating", value: this.#said?.rating === value ? null : value })),
+      button("★", { class: "ng-star", "aria-label": `rate ${value} of 5`, "aria-pressed": "false" }, () => write("rate", { value: this.#said?.rating === value ? null : value })),
     );
     const field = (name: string, title: string, ...of: Node[]): HTMLElement => h("div", { class: "ng-field", title }, h("span", { class: "ng-name" }, name), ...of);
     this.#edit = h(
       "div",
       { class: "ng-said-edit" },
-      h("div", { class: "ng-find-line" }, this.#explain, button("Add explanation", { class: "ng-button" }, () => write({ what: "explanation", text: this.#explain.value }))),
+      h("div", { class: "ng-find-line" }, this.#explain, button("Add explanation", { class: "ng-button" }, () => write("explain", { text: this.#explain.value }))),
       h(
         "div",
         { class: "ng-find-line" },
         field("rating", "how well one can tell what it is for, 1 to 5; once more takes it back", h("span", { class: "ng-stars", role: "group", "aria-label": "rating" }, ...this.#stars)),
         this.#note,
-        button("Save note", { class: "ng-button" }, () => write({ what: "note", text: this.#note.value })),
+        button("Save note", { class: "ng-button" }, () => write("note", { text: this.#note.value })),
       ),
-      h("div", { class: "ng-find-line" }, field("lists", "", this.#lists), this.#name, button("Put on list", { class: "ng-button" }, () => write({ what: "put", name: this.#name.value }))),
+      h("div", { class: "ng-find-line" }, field("lists", "", this.#lists), this.#name, button("Put on list", { class: "ng-button" }, () => write("put", { name: this.#name.value }))),
     );
     this.element = h("section", { class: "ng-dash-said", "aria-label": "explanations and notes" }, h("div", { class: "ng-part-head" }, h("h4", {}, "Explanations and notes")), this.#list, this.#edit, this.#failure);
   }
@@ -59,7 +59,7 @@ export class Said {
       star.setAttribute("aria-pressed", String(said.rating === k + 1));
       star.classList.toggle("ng-lit", said.rating !== null && k < said.rating);
     });
-    this.#lists.replaceChildren(...said.lists.map((name) => button(`${name} ×`, { class: "ng-chip", title: `take it off the list ${name}`, "aria-label": `take it off the list ${name}` }, () => this.write({ what: "drop", name }))));
+    this.#lists.replaceChildren(...said.lists.map((name) => button(`${name} ×`, { class: "ng-chip", title: `take it off the list ${name}`, "aria-label": `take it off the list ${name}` }, () => this.write("drop", { name }))));
     this.#list.replaceChildren(
       ...said.explanations.map(({ text, author, created, scores }) => {
         const told = Object.entries(scores).map(([name, value]) => `${name} ${value === null ? "undefined" : compact(value)}`);

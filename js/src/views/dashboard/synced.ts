@@ -105,6 +105,7 @@ export interface Traits extends BaseTraits {
   predicates: string[];
   others: string[];
   frame: Partial<WirePage>;
+  said: Partial<WireSaid>; // newer than the page's own
   steered: string | null; // names a view
   site?: boolean; // a page of a static site: other features can be turned to
 }

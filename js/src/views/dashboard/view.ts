@@ -9,6 +9,7 @@ import { compact, quoted, withSign } from "../../core/format.js";
 import { type Bins, Histogram } from "../../core/histogram.js";
 import { mountRef } from "../../core/host.js";
 import type { Mounting } from "../../core/mount.js";
+import { Outbox } from "../../core/outbox.js";
 import type { Reply } from "../../core/protocol.js";
 import { Shell } from "../../core/shell.js";
 import { Bar } from "./bar.js";
@@ -41,6 +42,7 @@ export class DashboardView {
   readonly #text: OwnText;
   readonly #rule: RuleBox;
   readonly #said: Said;
+  readonly #outbox: Outbox;
   readonly #steer: HTMLButtonElement;
   readonly #slot = h("div", { class: "ng-slot", hidden: true });
   readonly #attach = h("p", { class: "ng-quiet ng-attach" }, ATTACH);
@@ -105,7 +107,8 @@ export class DashboardView {
       },
       stop: () => shell.rpc.cancel("rule"),
     });
-    this.#said = new Said((what) => this.#annotate(what));
+    this.#said = new Said((kind, what) => this.#write(kind, what));
+    this.#outbox = new Outbox((kind, payload, done) => shell.ask(kind, payload, done), (error) => this.#said.fail([error.message, error.hint].filter(Boolean).join(" ")));
     this.#matches = button("Look in other stores", { class: "ng-button", title: "read 20,000 tokens with both models and correlate the values" }, () => this.#askMatches());
     this.#relatedBox = h("details", { class: "ng-dash-related", open: true }, focusable(h("summary", {}, "What goes with it")), this.#related, this.#matches);
     this.#steer = button("Steer from here", { class: "ng-button", title: "a slider on this feature, and what the model writes with it" }, () => {
@@ -163,6 +166,7 @@ export class DashboardView {
       this.#draw();
     });
     shell.on(["steered"], () => this.#showSteered());
+    shell.on(["said"], () => this.#showSaid());
     this.mounting.signal.addEventListener("abort", () => {
       clearTimeout(this.#rest);
       this.#slotLife?.abort();
@@ -236,7 +240,7 @@ export class DashboardView {
     this.#text.element.hidden = !(live && attached);
     this.#rule.offer(synced.get("predicates"), synced.get("rule"));
     this.#rule.element.hidden = !live;
-    this.#said.show(page.said, live);
+    this.#showSaid();
     this.#steer.hidden = !(live && attached);
     this.#attach.hidden = attached || !live;
     this.#showSteered();
@@ -434,17 +438,18 @@ export class DashboardView {
     });
   }
 
-  #annotate(what: object): void {
+  #showSaid(): void {
     const page = this.#page;
     if (!page) return;
-    this.#shell.ask("annotate", { feature: page.feature, ...what }, ({ error, said }) => {
-      if (error) this.#said.fail([error.message, error.hint].filter(Boolean).join(" "));
-      else if (this.#page === page) {
-        page.said = said as WireSaid;
-        this.#said.show(page.said, this.#shell.live);
-        this.#bar.show(page, this.#turns);
-      }
-    });
+    const said = this.#shell.synced.get("said");
+    if (said.lists) page.said = said as WireSaid;
+    this.#said.show(page.said, this.#shell.live);
+    this.#bar.show(page, this.#turns);
+  }
+
+  #write(kind: string, what: object): void {
+    const feature = this.#page?.feature ?? 0;
+    this.#outbox.send(kind, kind === "note" || kind === "explain" ? { feature, ...what } : { features: [feature], ...what });
   }
 
   #showSteered(): void {
