@@ -14,8 +14,7 @@ const version = /^version\s*=\s*"([^"]+)"/m.exec(pyproject)?.[1];
 if (!version) throw new Error('no `version = "…"` in ../pyproject.toml');
 
 const names = readdirSync(views).filter((name) => existsSync(join(views, name, "index.ts")));
-const result = await build({
-  entryPoints: names.map((name) => ({ in: join(views, name, "index.ts"), out: name })),
+const options = {
   outdir: join(here, "..", "widgets", "neuroglass", "static"),
   define: { __NG_VERSION__: JSON.stringify(version) },
   bundle: true,
@@ -26,7 +25,10 @@ const result = await build({
   legalComments: "none",
   metafile: true,
   logLevel: "warning",
-});
+};
+const result = await build({ ...options, entryPoints: names.map((name) => ({ in: join(views, name, "index.ts"), out: name })) });
+// what a static site has in place of a kernel: a script, since modules can't be read from a folder
+await build({ ...options, format: "iife", globalName: "ngSite", entryPoints: [{ in: join(here, "src", "site", "kernel.ts"), out: "site" }] });
 
 for (const [file, { bytes }] of Object.entries(result.metafile.outputs)) {
   console.log(`${file}  ${(bytes / 1000).toFixed(1)} kB`);

@@ -70,13 +70,18 @@ def imported_folders(path: Path, source: str) -> list[tuple[int, str]]:
     return found
 
 
+# one call leads up: a store writes itself as a site, which is made of views
+DOORS = {("features/store.py", "views")}
+
+
 def floor_errors(path: Path, source: str) -> list[str]:
     own = folder_of(path.relative_to(PACKAGE).parent.parts)
     floor = FLOORS.get(own, TOP)
     wrong = []
     for line, folder in imported_folders(path, source):
         reached = FLOORS.get(folder, TOP)
-        if folder != own and reached >= floor:
+        door = (path.relative_to(PACKAGE).as_posix(), folder) in DOORS
+        if folder != own and reached >= floor and not door:
             wrong.append(f"{path}:{line} ({own or 'top'}) imports {folder or 'the top'}")
     return wrong
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -583,6 +584,35 @@ class Store:
         from neuroglass.features.exchange.neuronpedia import write_neuronpedia
 
         return write_neuronpedia(self, folder, features)
+
+    def to_site(
+        self,
+        path: str | Path,
+        features: Iterable[int | str] | None = None,
+        *,
+        title: str = "",
+        progress: bool = True,
+    ) -> Path:
+        """Write a static site: the table of features and a page for each, without a server.
+
+        Args:
+            path: a new folder. Its ``index.html`` opens from the disk; the folder can be put on any
+                server as it is.
+            features: which; all by default.
+            title: of the page.
+            progress: show a bar, of many features.
+
+        Returns:
+            The path of ``index.html``. With a model attached, pages have neuron alignment, nearest
+            directions and logit histograms too.
+
+        Raises:
+            InputError: the folder is not empty; no such feature.
+        """
+        # the one call from a store up to the views, which is why it is no import statement
+        site = import_module("neuroglass.views.site")
+        written: Path = site.write_site(self, path, features, title=title, progress=progress)
+        return written
 
     def predicate(self, feature: int | str, rule: str | Predicate | Rule) -> Fit:
         """How well a rule predicts a feature, estimated from the samples that the store keeps.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neuroglass.features.browse import ULTRALOW
 from neuroglass.features.exact import I64
 from neuroglass.features.exchange.neuronpedia import within
 from neuroglass.model.errors import InputError
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from neuroglass.features.store import Store
 
-ULTRALOW = 1e-6  # density; *Towards Monosemanticity*, the ultralow density cluster
 FIRST = {"top": 10, "firing": 4, "random": 4}  # examples on a new page; of an interval:
 PER_INTERVAL = 3
 RELATED = 8  # rows in each list of related things
@@ -34,15 +34,21 @@ def number(value: Any, digits: int = 5) -> float | None:
     return float(f"{value:.{digits}g}") if math.isfinite(value) else None
 
 
-def page_of(store: Store, index: int) -> dict[str, Any]:
+def page_of(store: Store, index: int, words: Pieces | None = None) -> dict[str, Any]:
     """All that is known of a feature, as JSON.
+
+    Args:
+        store: whose feature.
+        index: which.
+        words: pieces that several pages share; None: the page has its own, ``pieces`` and
+            ``kinds``.
 
     With the store's model, the page has its geometry too: ``logits`` (histogram of its effect on
     every token's logit), ``alignment`` and ``neighbours``; they are None without.
     """
     feature = store[index]
     row = feature.row
-    words = Pieces(store)
+    own, words = words is None, words or Pieces(store)
     promoted = {
         name: [[p, number(v)] for p, v in feature.promoted(lowest=name == "suppressed")]
         if name in row
@@ -102,7 +108,8 @@ def page_of(store: Store, index: int) -> dict[str, Any]:
         "examples": first_examples(store, index, words),
         **_geometry(store, index),
     }
-    page["pieces"], page["kinds"] = words.pieces, words.kinds
+    if own:
+        page["pieces"], page["kinds"] = words.pieces, words.kinds
     return page
 
 

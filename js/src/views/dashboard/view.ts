@@ -4,7 +4,7 @@
  */
 import { button, focusable, h, setText } from "../../core/dom.js";
 import { type Fact, facts } from "../../core/facts.js";
-import { idOf } from "../../core/feature-id.js";
+import { indexOf } from "../../core/feature-id.js";
 import { compact, quoted, withSign } from "../../core/format.js";
 import { type Bins, Histogram } from "../../core/histogram.js";
 import { mountRef } from "../../core/host.js";
@@ -160,7 +160,9 @@ export class DashboardView {
     });
     shell.on(["feature"], () => {
       // without a kernel nobody draws another feature; what stands here is then not what is selected
-      this.#shell.show();
+      shell.show();
+      const wanted = indexOf(shell.synced.get("feature"), shell.synced.get("base"));
+      if (this.#site && wanted !== null && wanted !== this.#page?.feature) this.#go(wanted); // a link, and nobody else hears it
     });
     shell.on(["live", "attached", "site"], () => {
       this.#draw();
@@ -179,14 +181,18 @@ export class DashboardView {
     return this.#shell.synced.get("attached");
   }
 
-  get #turns(): boolean {
-    return this.#shell.live || this.#shell.synced.get("site") === true;
+  /** A page of a static site: other features can be turned to, and nothing else can be asked. */
+  get #site(): boolean {
+    return this.#shell.synced.get("site") === true;
+  }
+
+  /** There is somebody to ask. */
+  get #asks(): boolean {
+    return this.#shell.live && !this.#site;
   }
 
   #go(feature: number): void {
-    const { synced, live } = this.#shell;
-    if (live) this.#shell.run({ feature });
-    else synced.write({ feature: idOf(synced.get("base"), feature) });
+    this.#shell.run({ feature });
     this.#shell.show();
   }
 
@@ -194,7 +200,7 @@ export class DashboardView {
     const { synced, live } = this.#shell;
     const page = this.#page;
     const wanted = synced.get("feature");
-    if (!live && page && wanted && wanted !== page.name && synced.get("site") !== true) return `${wanted} is selected; its page needs a kernel. This one is ${page.name}.`;
+    if (!live && page && wanted && wanted !== page.name) return `${wanted} is selected; its page needs a kernel. This one is ${page.name}.`;
     return null;
   }
 
@@ -214,7 +220,7 @@ export class DashboardView {
         for (const kind of ["effects", "range", "rule"]) if (this.#shell.rpc.busy(kind)) this.#shell.rpc.cancel(kind);
       }
       this.#draw();
-      if (!this.#shell.live || !this.#attached) return;
+      if (!this.#asks || !this.#attached) return;
       if (this.#text.value) this.#askText();
       if (this.#shell.synced.get("rule")) this.#askRule();
       if (this.#examples.effectsWanted) this.#askEffects();
@@ -224,8 +230,8 @@ export class DashboardView {
   #draw(): void {
     const page = this.#page;
     if (!page) return;
-    const { synced, live } = this.#shell;
-    const [attached, turns] = [this.#attached, this.#turns];
+    const { synced } = this.#shell;
+    const [attached, live, turns] = [this.#attached, this.#asks, this.#shell.live];
     this.#bar.show(page, turns);
     this.#stats.replaceChildren(statistics(page));
     this.#logits.replaceChildren(logitLists(page));
@@ -298,7 +304,7 @@ export class DashboardView {
       return;
     }
     const [low, high] = range;
-    if (this.#shell.live) this.#askRange(false);
+    if (this.#asks) this.#askRange(false);
     else {
       const examples = this.#examples.kept(low, high);
       this.#examples.range({ low, high, examples, found: examples.length, tokens: 0, reading: false });
@@ -443,8 +449,8 @@ export class DashboardView {
     if (!page) return;
     const said = this.#shell.synced.get("said");
     if (said.lists) page.said = said as WireSaid;
-    this.#said.show(page.said, this.#shell.live);
-    this.#bar.show(page, this.#turns);
+    this.#said.show(page.said, this.#asks);
+    this.#bar.show(page, this.#shell.live);
   }
 
   #write(kind: string, what: object): void {
