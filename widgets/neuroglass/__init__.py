@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from neuroglass.explanation.records import Explanation, Score, Scores, Simulated, Split, Window
     from neuroglass.explanation.revision import Revision, revise
     from neuroglass.explanation.study import study
+    from neuroglass.explanation.windows import split_of
     from neuroglass.features.exchange.reading import read_feature, read_features
     from neuroglass.features.exchange.records import FeatureRecord
     from neuroglass.features.harvest import harvest, merge_shards
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from neuroglass.steering.setting import Setting
     from neuroglass.steering.strength import Calibration, Scales, calibrate
     from neuroglass.views.beside import Beside, beside
+    from neuroglass.views.blind_rating import BlindRating
     from neuroglass.views.browser import FeatureBrowser
     from neuroglass.views.dashboard import FeatureDashboard
     from neuroglass.views.export import export_notebook, save_html
@@ -72,6 +74,8 @@ _WHERE = {
     "Add": "model.edits",
     "BatchTopK": "sae.recipes",
     "Beside": "views.beside",
+    "BlindRating": "views.blind_rating",
+    "split_of": "explanation.windows",
     "Cancelled": "model.worker",
     "Clamp": "model.edits",
     "Directions": "model.basis",
@@ -169,6 +173,7 @@ __all__ = [
     "Add",
     "BatchTopK",
     "Beside",
+    "BlindRating",
     "Calibration",
     "Cancelled",
     "Cap",
@@ -254,6 +259,7 @@ __all__ = [
     "save_html",
     "score",
     "simulate",
+    "split_of",
     "study",
     "train_sae",
     "zoo_texts",
