@@ -92,6 +92,8 @@ class Steer(SliderView):
     _esm = bundle("steer", "js")
     _css = bundle("steer", "css")
     _handlers: ClassVar[dict[str, str]] = {**SliderView._handlers, "dose": "_on_dose"}
+    _cheap: ClassVar[Mapping[str, Any]] = {"max_new_tokens": 1}
+    _kept: ClassVar[Sequence[str]] = ("readout", "sweep", "theme")
 
     n = t.Int(1).tag(sync=True)
     max_new_tokens = t.Int(50).tag(sync=True)
@@ -138,20 +140,6 @@ class Steer(SliderView):
         self._dose: DoseResponse | None = None
         self._begin(model, settings, choices=self._rack.choices(), **traits)
         self._show_known()
-
-    @classmethod
-    def from_state(
-        cls, state: Mapping[str, Any], model: LiveModel | None = None, **options: Any
-    ) -> Steer:
-        """What `state` describes: live with a `model` (``bases=``, ``store=``), else a picture."""
-        if model is None:
-            return super().from_state(state)
-        view = cls(model, prompt=state["text"] or " ", max_new_tokens=1, **options)
-        view.settings = {k: state[k] for k in view.settings if k in state}
-        view.wait()
-        view.readout, view.theme = state["readout"], state["theme"]
-        view.set_trait("sweep", state["sweep"])
-        return view
 
     # -- settings ----------------------------------------------------------------------------
 

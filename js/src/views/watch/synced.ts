@@ -19,6 +19,7 @@ export interface WireWatch {
   firings: WireFiring[];
   total: number;
   runs: number;
+  settings: object; // as JSON for the panel; Python alone reads them
 }
 
 export interface Traits extends BaseTraits {

@@ -7,6 +7,7 @@ import { shade } from "../../core/colour.js";
 import { focusable, h, setText } from "../../core/dom.js";
 import { compact, count, quoted } from "../../core/format.js";
 import type { Mounting } from "../../core/mount.js";
+import { SettingsPanel } from "../../core/settings-panel.js";
 import { Shell } from "../../core/shell.js";
 import { Strip } from "../../core/strip.js";
 import { TokenPointer } from "../../core/token-pointer.js";
@@ -26,6 +27,7 @@ interface TextView {
 
 export class WatchView {
   readonly #shell: Shell<Traits>;
+  readonly #settings: SettingsPanel;
   readonly #watched = h("p", { class: "ng-watched" });
   readonly #texts = h("div", { class: "ng-watch-texts" });
   readonly #list = h("tbody");
@@ -34,8 +36,12 @@ export class WatchView {
 
   constructor(mounting: Mounting<Traits>) {
     const shell = (this.#shell = new Shell(mounting, "watch", "watched features"));
+    this.#settings = new SettingsPanel(
+      () => this.#frame?.settings ?? {},
+      (settings) => shell.ask("settings", { settings }, (reply) => this.#settings.answer(reply)),
+    );
     const part = {
-      body: [this.#watched, this.#texts, this.#table],
+      body: [this.#watched, this.#settings.element, this.#texts, this.#table],
       size: () => this.#frame && count(this.#frame.total, "firing"),
       empty: () => (this.#frame?.texts.length ? null : "Nothing has gone through the model yet: watch.generate(…), or with model.edit(watch)."),
       notice: () => this.#notice(),
@@ -46,6 +52,7 @@ export class WatchView {
       shell.rpc.alive();
       this.#draw();
     });
+    shell.on(["live"], () => this.#settings.show(shell.live));
   }
 
   get #frame(): WireWatch | null {
@@ -67,6 +74,7 @@ export class WatchView {
   #draw(): void {
     const frame = this.#frame;
     if (!frame) return;
+    this.#settings.show(this.#shell.live);
     this.#shell.frame({}, () => {
       const label = new Map(frame.features.map((one) => [one.id, one]));
       const action = frame.action === "clamp" ? `clamped to ${compact(frame.value ?? NaN)}` : (DONE[frame.action] ?? frame.action);
