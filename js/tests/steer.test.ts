@@ -289,7 +289,7 @@ describe("settings as JSON", () => {
     end();
 
     const settings = { features: [ID], thresholds: [0.5], action: "mark" };
-    const watched = { features: [{ id: ID, label: "A/5", limit: 0.5 }], action: "mark", value: 0, total: 0, runs: 0, texts: [], firings: [], settings };
+    const watched = { features: [{ id: ID, label: "A/5", limit: 0.5 }], action: "mark", value: 0, older: 0, total: 0, runs: 0, texts: [], firings: [], settings };
     mount(watch, { ...BASE, frame: watched });
     type(open(), '{"thresholds": 2}');
     press("Apply");
@@ -379,7 +379,7 @@ test("LogitPeek draws bars and asks again on a move, the newest only", () => {
 
 test("Watch marks tokens that fired and lists the firings", () => {
   const frame = {
-    features: [{ id: ID, label: "A/5", limit: 0.5 }], action: "stop", value: 0, total: 3, runs: 1,
+    features: [{ id: ID, label: "A/5", limit: 0.5 }], action: "stop", value: 0, older: 2, total: 3, runs: 1,
     texts: [{ text: 0, row: 0, pieces: ["a", "b", "c"], kinds: [0, 0, 2], left_out: 4 }],
     firings: [[0, 0, 1, ID, 2], [0, 0, 2, ID, 1]],
   };
@@ -388,4 +388,12 @@ test("Watch marks tokens that fired and lists the firings", () => {
   expect($$(".ng-firings tbody tr").map((row) => row.textContent)).toEqual(["1“c” at 2A/510.5", "1“b” at 1A/520.5"]);
   expect($(".ng-watched").textContent).toBe("A/5 > 0.5 — ends the text");
   expect($(".ng-notice").textContent).toContain("Firings shown: 2 of 3");
+  expect($(".ng-notice").textContent).toContain("Texts shown: the newest 1 of 3.");
+  // what is at the first token does not pale the others
+  const level = (): string[] => $$(".ng-fired").map((token) => /ng-p\d+/.exec(token.className)?.[0] ?? "");
+  const before = level();
+  model.set("frame", { ...frame, firings: [[0, 0, 0, ID, 500], ...frame.firings] });
+  expect(before.every(Boolean)).toBe(true);
+  expect(level().slice(1)).toEqual(before);
+  expect(level()[0]).toBe(before[0]);
 });

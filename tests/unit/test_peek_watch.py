@@ -142,7 +142,9 @@ def test_a_watch_marks_what_fires_in_generations_and_runs(model: LiveModel, sae:
     for _ in range(8):
         model.run(PROMPT, edits=[view])
     assert len(settled(view)["texts"]) == 6
+    assert view.frame["older"] == 1 + 2 + 8 - 6
     view.clear()
+    assert settled(view)["older"] == 0
     assert settled(view)["texts"] == []
     json.dumps(view.frame, allow_nan=False)
 

@@ -145,6 +145,7 @@ class Watch(View):
             skip_special=skip_special,
         )
         self._count = 0
+        self._seen = 0  # texts, also those that are not drawn any more
         self._named = "title" in traits
         super().__init__(**traits)
         self.set_trait("live", True)
@@ -281,6 +282,7 @@ class Watch(View):
         positions = at.last(at.ids.shape[1]).tolist()
         with self._lock_texts:
             for row, (where, ids) in enumerate(zip(positions, at.ids.tolist(), strict=True)):
+                self._seen += (text, row) not in self._texts
                 kept = self._texts.setdefault((text, row), [])
                 for position, token in zip(where, ids, strict=True):
                     if position < 0:
@@ -346,6 +348,7 @@ class Watch(View):
                 for f in firings[-_FIRINGS:]
                 if (f.text, f.row) in inside
             ],
+            "older": self._seen - len(texts),
             "total": len(firings),
             "runs": self._count,
             "settings": self.settings,
@@ -367,6 +370,7 @@ class Watch(View):
         self._inner.clear()
         with self._lock_texts:
             self._texts.clear()
+            self._seen = 0
         self._show()
 
     def fallback_html(self) -> str:

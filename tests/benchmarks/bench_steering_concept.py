@@ -1,0 +1,314 @@
+"""What steering does to texts of SmolLM2, by trained latents and a contrast: concept and cost.
+
+    python -m tests.benchmarks.bench_steering_concept --corpus CORPUS.jsonl
+        [--folder build/real_store --held 40000 --latents 3 --samples 3 --new 40 --threads 2]
+
+``bench_real_store`` makes the folder: a dictionary, and a store of documents that it was not
+trained on. Latents are chosen before anything is steered, by this rule. A latent's *list* is the
+words of one token, of four letters or more and not among the 500 commonest, that carry at least 1 %
+of its activation in the store; it needs five of them with four beginnings, none with more than
+60 %. ``held_out`` is the share of its activation on documents that are not in the store that falls
+on its list: at least 25 %. ``coherence`` is the mean cosine of the embeddings of words of the list
+with different beginnings (the mean embedding taken away, weighted by activation). It is on at 50
+tokens or more and at most at 1 %. The largest products of the two are steered, no two with a word
+in common.
+
+Each is added at every token, at multiples of its largest activation in the store, to eight neutral
+prompts. Of the texts: *words*, how many in a hundred are of the list; *others*, likewise for the
+other directions' lists (nothing but noise should be there); *activation*, the mean of the feature
+as the untouched model reads the text; *perplexity* under the untouched model and *distinct_2*,
+medians, and *fluent* and the knee as ``ng.dose_response`` defines them. Means have 95 % bootstrap
+intervals over texts. A contrast direction of twelve sentences is measured in the same way (its list
+has no word of theirs), and a random one of the best latent's length as a control.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import random
+import re
+import statistics
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import neuroglass as ng
+from neuroglass.model.basis import Directions, Feature
+from neuroglass.steering.dose import Dosed, DoseResponse, Sweep
+from neuroglass.steering.setting import Setting
+from neuroglass.steering.strength import Scales
+from tests.benchmarks.bench_sae_quality import SITE, documents
+from tests.benchmarks.common import emit
+
+PROMPTS = (
+    "I think that",
+    "The best thing about",
+    "Last week we",
+    "My friend told me that",
+    "It is important to",
+    "She opened the door and",
+    "The report says that",
+    "Once upon a time",
+)
+TIMES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)  # of the largest activation
+SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6)  # of ‖h‖
+SEA = (
+    "The waves rolled in and the sea was blue.",
+    "The ship sailed over the deep ocean.",
+    "Fish swim in the sea beneath the waves.",
+    "The sailor looked out over the water from his boat.",
+    "The tide came in over the sand of the beach.",
+    "Whales and dolphins live in the ocean.",
+)
+LAND = (
+    "The bell rang in and the class was full.",
+    "The bus drove over the long bridge.",
+    "Birds sing in the wood beneath the leaves.",
+    "The farmer looked out over the field from his house.",
+    "The crowd came in through the gate of the park.",
+    "Lions and zebras live in the savanna.",
+)
+SEA_WORDS = """
+seas oceans wave ships sailing sails sailors boats coast coastal shore shores beaches tides tidal
+marine maritime island islands harbor harbour port ports fishing fisherman fishermen coral reef
+reefs whale dolphin shark sharks swimming surf surfing diving aquatic underwater captain voyage
+crew lighthouse bay gulf
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A direction, what is done with it, and the words that were fixed for it beforehand."""
+
+    name: str
+    setting: Setting
+    values: Sequence[float]
+    words: Collection[str]
+    scales: Scales | None
+
+
+def words_of(text: str) -> list[str]:
+    return re.findall(r"[^\W\d_]+", text.lower())
+
+
+def rate(text: str, listed: Collection[str]) -> float:
+    """Words of the list in a hundred words."""
+    found = words_of(text)
+    return 100 * sum(w in listed for w in found) / max(1, len(found))
+
+
+def whole_words(store: ng.Store) -> Counter[str]:
+    """The corpus' words of one token in small letters, by how often they stand alone."""
+    pieces, _, _ = store.vocabulary
+    ids = store.corpus.ids.astype(np.int64)
+    inner = np.array([p[:1].isalpha() for p in pieces])  # goes on with the word before it
+    plain = np.array([p.startswith(" ") and p[1:].isalpha() and p[1:].islower() for p in pieces])
+    alone = ids[:-1][plain[ids[:-1]] & ~inner[ids[1:]]]
+    found, counts = np.unique(alone, return_counts=True)
+    return Counter({pieces[i]: int(n) for i, n in zip(found, counts, strict=True)})
+
+
+def lists(store: ng.Store) -> dict[int, dict[str, float]]:
+    """For each latent that has one: the share of its activation that each word of it carries."""
+    seen = whole_words(store)
+    common = {w for w, _ in seen.most_common(500)}
+    content = {w for w, n in seen.items() if len(w) >= 5 and n >= 3} - common
+    table = store.to_frame()
+    table = table[(table["count"] >= 50) & (table["density"] <= 0.01)]
+    out = {}
+    for index in map(int, table.index):
+        tokens = store.tokens(index)
+        total = float(table["mean"][index]) * store.n_tokens
+        share = dict(zip(tokens["token"], tokens["count"] * tokens["mean"] / total, strict=True))
+        kept = {w: s for w, s in share.items() if w in content and s >= 0.01}
+        stems: dict[str, float] = {}
+        for word, part in kept.items():
+            stems[word[:5]] = stems.get(word[:5], 0.0) + part
+        if len(kept) >= 5 and len(stems) >= 4 and max(stems.values()) <= 0.6:
+            out[index] = kept
+    return out
+
+
+def on_held_out(
+    model: ng.LiveModel,
+    sae: ng.SAE,
+    listed: dict[int, dict[str, float]],
+    corpus: Path,
+    tokens: int,
+) -> dict[int, float]:
+    """The share of each latent's activation that falls on its list, on other documents."""
+    pieces = model.pieces.many(range(model.hf.config.vocab_size))[0]
+    indices = list(listed)
+    inside = torch.tensor([[p in listed[i] for p in pieces] for i in indices])
+    total, mine = torch.zeros(len(indices)), torch.zeros(len(indices))
+    for text in itertools.islice(documents(corpus, held_out=True), 0, None, 5):
+        window = model.prompts.windows(text, 1024)[0]
+        run = model.run([window], sites=[SITE], logits=False)
+        keep = (run.mask & ~run.masks["special"] & ~run.masks["massive"])[0]
+        values = sae.activations(run[SITE][0][keep], indices).float()
+        total += values.sum(0)
+        mine += (values * inside[:, run.tokens[0][keep]].T).sum(0)
+        tokens -= int(keep.sum())
+        if tokens <= 0:
+            break
+    return dict(zip(indices, (mine / total.clamp_min(1e-9)).tolist(), strict=True))
+
+
+def coherence(model: ng.LiveModel, listed: dict[str, float]) -> float:
+    """See the module."""
+    weight = model.hf.get_input_embeddings().weight.detach().float()
+    ids = [i for [i] in model.prompts.plain(list(listed))]
+    x = torch.nn.functional.normalize(weight[ids] - weight.mean(0), dim=-1)
+    total = above = 0.0
+    for (i, one), (j, other) in itertools.combinations(enumerate(listed), 2):
+        if one[:5] != other[:5]:
+            by = listed[one] * listed[other]
+            total, above = total + by, above + by * float(x[i] @ x[j])
+    return above / total
+
+
+def candidates(store: ng.Store, sae: ng.SAE, given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Latents that pass the rule, best first."""
+    model = store.model
+    listed = lists(store)
+    held = on_held_out(model, sae, listed, given.corpus, given.held)
+    passed = [
+        {
+            "latent": index,
+            "rank": round(share * coherent, 3),
+            "held_out": round(share, 3),
+            "coherence": round(coherent, 3),
+            "tokens": int(store[index].row["count"]),
+            "words": [w.strip() for w in sorted(words, key=lambda w: -words[w])],
+        }
+        for index, words in listed.items()
+        if (share := held[index]) >= 0.25 and (coherent := coherence(model, words)) > 0
+    ]
+    return sorted(passed, key=lambda row: -float(row["rank"]))
+
+
+def chosen(rows: Sequence[dict[str, Any]], n: int) -> list[dict[str, Any]]:
+    """The best ones, no two with a word in common."""
+    out: list[dict[str, Any]] = []
+    for row in rows:
+        if len(out) < n and not any(set(row["words"]) & set(o["words"]) for o in out):
+            out.append(row)
+    return out
+
+
+def interval(values: Sequence[float]) -> list[float]:
+    chance = random.Random(0)
+    means = sorted(statistics.fmean(chance.choices(values, k=len(values))) for _ in range(2000))
+    return [round(means[50], 2), round(means[-51], 2)]
+
+
+def measure(
+    model: ng.LiveModel, case: Case, others: Collection[str], given: argparse.Namespace
+) -> None:
+    """All prompts at all strengths; rows, the knee, samples."""
+    texts: list[Dosed] = []
+    known: list[Scales] = []
+    feature = case.setting.feature
+    assert isinstance(feature, Feature)
+    scales = {} if case.scales is None else {feature.id: case.scales}
+    for prompt in PROMPTS:
+        sweep = Sweep(
+            model,
+            prompt,
+            n=given.samples,
+            max_new_tokens=given.new,
+            temperature=0.8,
+            scales=scales,
+        )
+        found = sweep.start(case.setting, case.values).result()
+        known.append(sweep.scales[feature.id])
+        texts += found.texts
+    whole = DoseResponse(case.setting, texts, "activation")
+    knee = whole.knee()
+    for value in (None, *whole.values):
+        here = [t for t in texts if t.value == value]
+        mine = [rate(t.text, case.words) for t in here]
+        shares = [k.convert(value or 0.0, case.setting.unit)["norm"] or 0.0 for k in known]
+        emit(
+            what=case.name,
+            strength=value,
+            unit=case.setting.unit,
+            of_norm=round(statistics.median(shares), 3),
+            texts=len(here),
+            words=round(statistics.fmean(mine), 2),
+            words_95=interval(mine),
+            texts_with=round(sum(w > 0 for w in mine) / len(mine), 2),
+            others=round(statistics.fmean(rate(t.text, others) for t in here), 2),
+            activation=round(statistics.fmean(t.concept for t in here), 3),
+            perplexity=round(math.exp(statistics.median(t.surprisal for t in here)), 1),
+            distinct_2=round(statistics.median(t.distinct for t in here), 3),
+            fluent=value is None or whole.fluent(value),
+            knee=value is not None and value == knee,
+        )
+    for value in dict.fromkeys((None, knee, whole.values[-1])):
+        for text in [t.text for t in texts if t.value == value and t.sample == 0][:4]:
+            emit(what=f"sample, {case.name}", strength=value, text=" ".join(text.split()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, default=Path("build/real_store"))
+    for name, value in (
+        ("held", 40_000),
+        ("latents", 3),
+        ("samples", 3),
+        ("new", 40),
+        ("threads", 2),
+    ):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)  # before the model's thread starts, which inherits it
+    model = ng.load("smollm2")
+    sae = ng.SAE.load(given.folder / "dictionary", model, any_model=True)
+    store = ng.open_store(given.folder / "store").attach(model, sae)
+    rows = candidates(store, sae, given)
+    best = chosen(rows, given.latents)
+    emit(what="latents that pass", of=store.n_features, passed=len(rows), store=store.n_tokens)
+    for row in rows[:15]:
+        emit(what="candidate", steered=row in best, **row)
+
+    cases = []
+    for row in best:
+        stored = store[row["latent"]]
+        scales = ng.Scales(float(sae[stored.index].direction.norm()), float(stored.row["max"]))
+        setting = Setting(sae[stored.index], "add", 1.0, "max")
+        name = f"latent {stored.index} ({', '.join(row['words'][:3])})"
+        cases.append(Case(name, setting, TIMES, set(row["words"]), scales))
+        for example in store.examples(stored.index, "top", context=16)[:6].to_dict("records"):
+            text = "".join(example["tokens"])
+            emit(what=f"example, {name}", value=round(float(example["value"]), 2), text=text)
+    sea = ng.contrast(model, SEA, LAND, SITE, tokens="mean", name="sea")
+    sea_words = set(words_of(SEA_WORDS))
+    assert not sea_words & {w for text in (*SEA, *LAND) for w in words_of(text)}
+    separation = round(sea.separation, 3)
+    emit(what="contrast of twelve sentences", separation=separation, words=len(sea_words))
+    cases.append(Case("contrast sea", Setting(sea[0], "add", 0.1, "norm"), SHARES, sea_words, None))
+    if best:
+        first = cases[0]
+        assert isinstance(first.setting.feature, Feature)
+        assert first.scales is not None
+        length = float(first.setting.feature.direction.norm()) * float(first.scales.max or 0.0)
+        v = torch.randn(1, model.d_model, generator=torch.Generator().manual_seed(0))
+        noise = Directions(model, SITE, v / v.norm() * length, "random")[0]
+        cases.append(Case("random, as long as the first", Setting(noise), TIMES, first.words, None))
+    for case in cases:
+        lists = [set(c.words) for c in cases[:-1] if c.words is not case.words]
+        measure(model, case, set().union(*lists) - set(case.words), given)
+    model.close()
+
+
+if __name__ == "__main__":
+    main()
