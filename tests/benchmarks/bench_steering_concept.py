@@ -31,7 +31,7 @@ import random
 import re
 import statistics
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,52 +104,53 @@ def rate(text: str, listed: Collection[str]) -> float:
     return 100 * sum(w in listed for w in found) / max(1, len(found))
 
 
-def whole_words(store: ng.Store) -> Counter[str]:
-    """The corpus' words of one token in small letters, by how often they stand alone."""
+Words = dict[int, float]  # token id -> share of a latent's activation
+
+
+def whole_words(store: ng.Store) -> Counter[int]:
+    """Tokens that are words in small letters, by how often they stand alone in the corpus."""
     pieces, _, _ = store.vocabulary
     ids = store.corpus.ids.astype(np.int64)
     inner = np.array([p[:1].isalpha() for p in pieces])  # goes on with the word before it
     plain = np.array([p.startswith(" ") and p[1:].isalpha() and p[1:].islower() for p in pieces])
     alone = ids[:-1][plain[ids[:-1]] & ~inner[ids[1:]]]
-    found, counts = np.unique(alone, return_counts=True)
-    return Counter({pieces[i]: int(n) for i, n in zip(found, counts, strict=True)})
+    return Counter(alone.tolist())
 
 
-def lists(store: ng.Store) -> dict[int, dict[str, float]]:
-    """For each latent that has one: the share of its activation that each word of it carries."""
-    seen = whole_words(store)
-    common = {w for w, _ in seen.most_common(500)}
-    content = {w for w, n in seen.items() if len(w) >= 5 and n >= 3} - common
+def lists(store: ng.Store) -> dict[int, Words]:
+    """The list of each latent that has one."""
+    pieces, seen = store.vocabulary[0], whole_words(store)
+    common = {i for i, _ in seen.most_common(500)}
+    content = {i for i, n in seen.items() if len(pieces[i]) >= 5 and n >= 3} - common
     table = store.to_frame()
     table = table[(table["count"] >= 50) & (table["density"] <= 0.01)]
-    out = {}
-    for index in map(int, table.index):
-        tokens = store.tokens(index)
-        total = float(table["mean"][index]) * store.n_tokens
-        share = dict(zip(tokens["token"], tokens["count"] * tokens["mean"] / total, strict=True))
-        kept = {w: s for w, s in share.items() if w in content and s >= 0.01}
+    rows = store.sql("SELECT feature, token, count * mean AS mass FROM token_stats")
+    rows = rows[rows["token"].isin(content) & rows["feature"].isin(table.index)]
+    share = rows["mass"] / (table["mean"].loc[rows["feature"]].to_numpy() * store.n_tokens)
+    rows = rows.assign(share=share)[share >= 0.01]
+    out: dict[int, Words] = {}
+    for index, found in rows.groupby("feature"):
+        kept = dict(zip(found["token"].tolist(), found["share"].tolist(), strict=True))
         stems: dict[str, float] = {}
-        for word, part in kept.items():
-            stems[word[:5]] = stems.get(word[:5], 0.0) + part
+        for i, part in kept.items():
+            stem = str(pieces[i])[:5]
+            stems[stem] = stems.get(stem, 0.0) + part
         if len(kept) >= 5 and len(stems) >= 4 and max(stems.values()) <= 0.6:
-            out[index] = kept
+            out[int(str(index))] = kept
     return out
 
 
 def on_held_out(
-    model: ng.LiveModel,
-    sae: ng.SAE,
-    listed: dict[int, dict[str, float]],
-    corpus: Path,
-    tokens: int,
+    model: ng.LiveModel, sae: ng.SAE, listed: Mapping[int, Words], corpus: Path, tokens: int
 ) -> dict[int, float]:
     """The share of each latent's activation that falls on its list, on other documents."""
-    pieces = model.pieces.many(range(model.hf.config.vocab_size))[0]
     indices = list(listed)
-    inside = torch.tensor([[p in listed[i] for p in pieces] for i in indices])
+    inside = torch.zeros(len(indices), model.hf.config.vocab_size, dtype=torch.bool)
+    for row, index in enumerate(indices):
+        inside[row, list(listed[index])] = True
     total, mine = torch.zeros(len(indices)), torch.zeros(len(indices))
     for text in itertools.islice(documents(corpus, held_out=True), 0, None, 5):
-        window = model.prompts.windows(text, 1024)[0]
+        window = model.prompts.windows(text[:2000], 512)[0]
         run = model.run([window], sites=[SITE], logits=False)
         keep = (run.mask & ~run.masks["special"] & ~run.masks["massive"])[0]
         values = sae.activations(run[SITE][0][keep], indices).float()
@@ -161,14 +162,14 @@ def on_held_out(
     return dict(zip(indices, (mine / total.clamp_min(1e-9)).tolist(), strict=True))
 
 
-def coherence(model: ng.LiveModel, listed: dict[str, float]) -> float:
+def coherence(store: ng.Store, listed: Words) -> float:
     """See the module."""
-    weight = model.hf.get_input_embeddings().weight.detach().float()
-    ids = [i for [i] in model.prompts.plain(list(listed))]
-    x = torch.nn.functional.normalize(weight[ids] - weight.mean(0), dim=-1)
+    pieces = store.vocabulary[0]
+    weight = store.model.hf.get_input_embeddings().weight.detach().float()
+    x = torch.nn.functional.normalize(weight[list(listed)] - weight.mean(0), dim=-1)
     total = above = 0.0
     for (i, one), (j, other) in itertools.combinations(enumerate(listed), 2):
-        if one[:5] != other[:5]:
+        if pieces[one][:5] != pieces[other][:5]:
             by = listed[one] * listed[other]
             total, above = total + by, above + by * float(x[i] @ x[j])
     return above / total
@@ -176,9 +177,8 @@ def coherence(model: ng.LiveModel, listed: dict[str, float]) -> float:
 
 def candidates(store: ng.Store, sae: ng.SAE, given: argparse.Namespace) -> list[dict[str, Any]]:
     """Latents that pass the rule, best first."""
-    model = store.model
-    listed = lists(store)
-    held = on_held_out(model, sae, listed, given.corpus, given.held)
+    listed, pieces = lists(store), store.vocabulary[0]
+    held = on_held_out(store.model, sae, listed, given.corpus, given.held)
     passed = [
         {
             "latent": index,
@@ -186,10 +186,10 @@ def candidates(store: ng.Store, sae: ng.SAE, given: argparse.Namespace) -> list[
             "held_out": round(share, 3),
             "coherence": round(coherent, 3),
             "tokens": int(store[index].row["count"]),
-            "words": [w.strip() for w in sorted(words, key=lambda w: -words[w])],
+            "words": [pieces[i].strip() for i in sorted(words, key=lambda i: -words[i])],
         }
         for index, words in listed.items()
-        if (share := held[index]) >= 0.25 and (coherent := coherence(model, words)) > 0
+        if (share := held[index]) >= 0.25 and (coherent := coherence(store, words)) > 0
     ]
     return sorted(passed, key=lambda row: -float(row["rank"]))
 

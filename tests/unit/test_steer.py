@@ -176,6 +176,8 @@ WRONG: list[tuple[str, str]] = [
     ('{\n "n": 2,\n}', "line 3, column 1"),
     ("", "This is no JSON"),
     ("[" * 100_000, "This JSON can't be read"),
+    (f'{{"seed": {10**400}}}', "This JSON can't be read: a number has 401 digits"),
+    ('{"n": 1000}', "Give 1 to 64"),
     ("[1, 2]", "Settings are a JSON object"),
     ('"text"', "Settings are a JSON object"),
     ('{"txet": "x"}', "no setting 'txet'. Did you mean 'text'"),

@@ -14,6 +14,7 @@ import traitlets as t
 
 from neuroglass.model.errors import InputError, nearest
 
+_DIGITS = 300  # of a whole number: more are no float
 _COPIED = "Paste settings as they were copied."
 _KINDS: tuple[tuple[type[t.TraitType[Any, Any]], str], ...] = (
     (t.Bool, "true or false"),
@@ -36,7 +37,7 @@ def read(given: Mapping[str, Any] | str, known: Collection[str]) -> dict[str, An
     data: Any = given
     if isinstance(given, str):
         try:
-            data = json.loads(given)
+            data = json.loads(given, parse_int=_whole)
         except json.JSONDecodeError as error:
             where = f"line {error.lineno}, column {error.colno}"
             raise InputError(f"This is no JSON: {error.msg}, {where}.", _COPIED) from None
@@ -48,6 +49,12 @@ def read(given: Mapping[str, Any] | str, known: Collection[str]) -> dict[str, An
         if name not in known:
             raise InputError(f"There is no setting {name!r}.", nearest(name, known))
     return dict(data)
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError(f"a number has {len(digits)} digits")
+    return int(digits)
 
 
 def value_of(owner: t.HasTraits, name: str, value: Any) -> Any:

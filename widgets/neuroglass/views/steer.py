@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from neuroglass.model.edits import Edit
     from neuroglass.model.live import LiveModel
 
+MOST = 64  # samples
 _OPTIONS = ("n", "max_new_tokens", "temperature", "top_p", "seed", "stop", "tokens")
 # a sweep needs texts that differ: of a greedy one there would be one for each strength
 _WARM = 0.8
@@ -146,6 +147,11 @@ class Steer(SliderView):
     @t.validate(*_OPTIONS)
     def _check_option(self, proposal: Any) -> Any:
         return self._checked(proposal)
+
+    def _check(self, settings: Any) -> None:
+        if settings.n > MOST:
+            raise InputError(f"n is {settings.n}.", f"Give 1 to {MOST}.")
+        super()._check(settings)
 
     def _hold(self, settings: _Settings) -> Session:
         key = replace(settings, sliders=(), edits=())
