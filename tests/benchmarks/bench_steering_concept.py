@@ -1,7 +1,8 @@
 """What steering does to texts of SmolLM2, by trained latents and a contrast: concept and cost.
 
     python -m tests.benchmarks.bench_steering_concept --corpus CORPUS.jsonl
-        [--folder build/real_store --held 40000 --latents 3 --samples 3 --new 40 --threads 2]
+        [--folder build/real_store --steer 843 2507 --held 40000 --latents 3 --samples 3 --new 40
+        --threads 2]
 
 ``bench_real_store`` makes the folder: a dictionary, and a store of documents that it was not
 trained on. Latents are chosen before anything is steered, by this rule. A latent's *list* is the
@@ -11,7 +12,8 @@ of its activation in the store; it needs five of them with four beginnings, none
 on its list: at least 25 %. ``coherence`` is the mean cosine of the embeddings of words of the list
 with different beginnings (the mean embedding taken away, weighted by activation). It is on at 50
 tokens or more and at most at 1 %. The largest products of the two are steered, no two with a word
-in common.
+in common; or, of those that pass, the ones named with ``--steer``, for whoever has looked at the
+words and examples that are printed before (a rule passes lists that a reader would not).
 
 Each is added at every token, at multiples of its largest activation in the store, to eight neutral
 prompts. Of the texts: *words*, how many in a hundred are of the list; *others*, likewise for the
@@ -275,7 +277,8 @@ def main() -> None:
     sae = ng.SAE.load(given.folder / "dictionary", model, any_model=True)
     store = ng.open_store(given.folder / "store").attach(model, sae)
     rows = candidates(store, sae, given)
-    best = chosen(rows, given.latents)
+    named = [row for row in rows if row["latent"] in given.steer]
+    best = named if given.steer else chosen(rows, given.latents)
     emit(what="latents that pass", of=store.n_features, passed=len(rows), store=store.n_tokens)
     for row in rows[:15]:
         emit(what="candidate", steered=row in best, **row)
