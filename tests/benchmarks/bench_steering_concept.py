@@ -59,8 +59,8 @@ PROMPTS = (
     "The report says that",
     "Once upon a time",
 )
-TIMES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)  # of the largest activation
-SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6)  # of ‖h‖
+TIMES = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)  # of the largest activation
+SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)  # of ‖h‖
 SEA = (
     "The waves rolled in and the sea was blue.",
     "The ship sailed over the deep ocean.",
@@ -263,6 +263,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--folder", type=Path, default=Path("build/real_store"))
+    parser.add_argument("--steer", type=int, nargs="*", default=[])
     for name, value in (
         ("held", 40_000),
         ("latents", 3),
