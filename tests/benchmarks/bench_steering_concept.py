@@ -11,9 +11,12 @@ of its activation in the store; it needs five of them with four beginnings, none
 60 %. ``held_out`` is the share of its activation on documents that are not in the store that falls
 on its list: at least 25 %. ``coherence`` is the mean cosine of the embeddings of words of the list
 with different beginnings (the mean embedding taken away, weighted by activation). It is on at 50
-tokens or more and at most at 1 %. The largest products of the two are steered, no two with a word
-in common; or, of those that pass, the ones named with ``--steer``, for whoever has looked at the
-words and examples that are printed before (a rule passes lists that a reader would not).
+tokens or more and at most at 1 %. Its product with ``held_out`` must be 0.05. That a latent reads a
+concept does not say that it writes it (those of the largest product, *fully*, *completely* … did
+nothing), so the last step is causal: ``writes`` is how much adding it at 0.3 ‖h‖ raises the log of
+the list's probability as the next token, the mean over eight beginnings of texts, none of which is
+among those that are steered afterwards. The largest ``writes`` are steered, no two with a word in
+common; ``--steer`` names others.
 
 Each is added at every token, at multiples of its largest activation in the store, to eight neutral
 prompts. Of the texts: *words*, how many in a hundred are of the list; *others*, likewise for the
@@ -44,6 +47,7 @@ import torch
 import neuroglass as ng
 from neuroglass.model.basis import Directions, Feature
 from neuroglass.steering.dose import Dosed, DoseResponse, Sweep
+from neuroglass.steering.peek import Peek
 from neuroglass.steering.setting import Setting
 from neuroglass.steering.strength import Scales
 from tests.benchmarks.bench_sae_quality import SITE, documents
@@ -58,6 +62,16 @@ PROMPTS = (
     "She opened the door and",
     "The report says that",
     "Once upon a time",
+)
+BEGINNINGS = (
+    "When I was young, I used to",
+    "The children were playing with the",
+    "People often forget about the",
+    "In the morning he went to the",
+    "A good example of this is the",
+    "They had never seen such",
+    "We talked for hours about",
+    "On the table there was",
 )
 TIMES = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)  # of the largest activation
 SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)  # of ‖h‖
@@ -177,6 +191,16 @@ def coherence(store: ng.Store, listed: Words) -> float:
     return above / total
 
 
+def writes(store: ng.Store, sae: ng.SAE, index: int, listed: Words) -> float:
+    """See the module."""
+    ids = torch.tensor(list(listed))
+    gained = []
+    for text in BEGINNINGS:
+        found = Peek(store.model, text)([Setting(sae[index], "add", 0.3, "norm")])
+        gained.append(float(found.steered[ids].logsumexp(0) - found.base[ids].logsumexp(0)))
+    return statistics.fmean(gained)
+
+
 def candidates(store: ng.Store, sae: ng.SAE, given: argparse.Namespace) -> list[dict[str, Any]]:
     """Latents that pass the rule, best first."""
     listed, pieces = lists(store), store.vocabulary[0]
@@ -184,16 +208,16 @@ def candidates(store: ng.Store, sae: ng.SAE, given: argparse.Namespace) -> list[
     passed = [
         {
             "latent": index,
-            "rank": round(share * coherent, 3),
+            "writes": round(writes(store, sae, index, words), 2),
             "held_out": round(share, 3),
             "coherence": round(coherent, 3),
             "tokens": int(store[index].row["count"]),
             "words": [pieces[i].strip() for i in sorted(words, key=lambda i: -words[i])],
         }
         for index, words in listed.items()
-        if (share := held[index]) >= 0.25 and (coherent := coherence(store, words)) > 0
+        if (share := held[index]) >= 0.25 and (coherent := coherence(store, words)) * share >= 0.05
     ]
-    return sorted(passed, key=lambda row: -float(row["rank"]))
+    return sorted(passed, key=lambda row: -float(row["writes"]))
 
 
 def chosen(rows: Sequence[dict[str, Any]], n: int) -> list[dict[str, Any]]:
