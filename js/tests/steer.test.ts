@@ -1,7 +1,7 @@
 // Steer, LogitPeek and Watch against a kernel that the test plays: streams, stale tokens, sliders, marks, saved sweeps.
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { About, Slider } from "../src/core/slider.js";
-import { convert, inAllUnits, spanOf } from "../src/core/slider.js";
+import { convert, inAllUnits, readStrengths, spanOf } from "../src/core/slider.js";
 import peek from "../src/views/peek/index.js";
 import steer from "../src/views/steer/index.js";
 import { distinct2, unmatched } from "../src/views/steer/texts.js";
@@ -215,6 +215,131 @@ describe("Steer", () => {
   });
 });
 
+const open = (): HTMLTextAreaElement => {
+  const details = $(".ng-settings") as HTMLDetailsElement;
+  details.open = true;
+  details.dispatchEvent(new Event("toggle"));
+  return $(".ng-json") as HTMLTextAreaElement;
+};
+const press = (name: string): void => {
+  const found = $$(".ng-settings button").find((one) => one.textContent === name);
+  if (!found) throw new Error(`no button ${name}`);
+  found.click();
+};
+
+describe("settings as JSON", () => {
+  test("they are shown, follow the sliders, and what a person types stays until it is taken", () => {
+    mount(steer, STEER);
+    const area = open();
+    expect(JSON.parse(area.value)).toMatchObject({ text: "Once", messages: [], max_new_tokens: 5, sliders: [slider] });
+    move(0.5);
+    expect((JSON.parse(area.value) as { sliders: Slider[] }).sliders[0]?.value).toBe(0.5);
+    press("Apply");
+    expect($(".ng-told").textContent).toContain("These are the present settings");
+    expect(model.count("settings")).toBe(0);
+
+    type(area, "{ nonsense");
+    move(0.7);
+    expect(area.value).toBe("{ nonsense");
+    press("Apply");
+    expect(model.last("settings").settings).toBe("{ nonsense");
+    model.reply(model.last("settings"), { seq: 1, done: true, error: { type: "InputError", message: "This is no JSON.", hint: "Paste <b>settings</b>." } });
+    expect($(".ng-told").textContent).toBe("This is no JSON. Paste <b>settings</b>.");
+    expect(el.querySelector("b")).toBeNull();
+    expect(area.getAttribute("aria-invalid")).toBe("true");
+    expect(area.value).toBe("{ nonsense");
+    expect($(".ng").dataset.status).not.toBe("failed");
+    expect($(".ng-number")).toHaveProperty("value", "0.7");
+
+    type(area, "{}");
+    expect($(".ng-told").textContent).toBe("");
+    press("Show the present ones");
+    expect((JSON.parse(area.value) as { sliders: Slider[] }).sliders[0]?.value).toBe(0.7);
+  });
+
+  test("settings that are taken go into every field and are run like a move", () => {
+    mount(steer, STEER);
+    const area = open();
+    type(area, '{"seed": 4}');
+    key(area, "Enter");
+    expect(model.count("settings")).toBe(0);
+    area.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", ctrlKey: true, bubbles: true }));
+    const ask = model.last("settings");
+    const other = { ...about, id: "m/neurons.0/A/7", label: "A/7" };
+    const taken = { text: "Twice", chat: false, messages: [{ role: "system", content: "Be brief." }], n: 2, max_new_tokens: 9, temperature: 1, top_p: 1, seed: 4, stop: ["."], tokens: [], sliders: [{ ...slider, feature: other.id, value: 2 }] };
+    model.reply(ask, { seq: 1, done: true, settings: taken, known: { [other.id]: other } });
+    expect(model.last("run")).toMatchObject(taken);
+    expect(($(".ng-text") as HTMLTextAreaElement).value).toBe("Twice");
+    expect($$(".ng-slider-label").map((label) => label.textContent)).toEqual(["A/7"]);
+    expect($(".ng-told").textContent).toBe("Applied.");
+    expect(JSON.parse(area.value)).toEqual(taken);
+  });
+
+  test("of LogitPeek and of Watch; without a kernel they can be read and not applied", () => {
+    const rows = [{ token: "a", id: 3, base: 0.5, steered: 0.25, delta: -0.69, rank: 2, rank_in_base: 1 }];
+    const frame = { view: "", id: 0, rows, rest: [0.5, 0.75], kl: 0.1, change: {}, active: {}, prompt: { pieces: ["a"], kinds: [0] }, resumed: true };
+    mount(peek, { ...BASE, k: 10, frame });
+    const area = open();
+    expect(JSON.parse(area.value)).toEqual({ text: "Once", chat: false, messages: [], k: 10, sliders: [slider] });
+    type(area, '{"k": 3}');
+    press("Apply");
+    const taken = { text: "Once", chat: false, messages: [], k: 3, sliders: [slider] };
+    model.reply(model.last("settings"), { seq: 1, done: true, settings: taken, known: { [ID]: about } });
+    expect(model.last("run")).toMatchObject(taken);
+    end();
+
+    const settings = { features: [ID], thresholds: [0.5], action: "mark" };
+    const watched = { features: [{ id: ID, label: "A/5", limit: 0.5 }], action: "mark", value: 0, older: 0, total: 0, runs: 0, texts: [], firings: [], settings };
+    mount(watch, { ...BASE, frame: watched });
+    type(open(), '{"thresholds": 2}');
+    press("Apply");
+    expect(model.last("settings").settings).toBe('{"thresholds": 2}');
+    model.set("frame", { ...watched, settings: { ...settings, thresholds: [2] } });
+    model.reply(model.last("settings"), { seq: 1, done: true });
+    expect(JSON.parse(($(".ng-json") as HTMLTextAreaElement).value)).toEqual({ ...settings, thresholds: [2] });
+    end();
+
+    mount(steer, { ...STEER, live: false });
+    expect(open().readOnly).toBe(true);
+    expect($$(".ng-settings button").filter((one) => !one.hidden).map((one) => one.textContent)).toEqual(["Copy"]);
+    expect(JSON.parse(($(".ng-json") as HTMLTextAreaElement).value)).toMatchObject({ text: "Once" });
+  });
+});
+
+describe("strengths of a sweep", () => {
+  test("those that are typed are swept, none means the usual ones, and slips are told beside them", () => {
+    mount(steer, STEER);
+    const field = $(".ng-strengths") as HTMLInputElement;
+    $(".ng-sweep").click();
+    expect(model.last("dose")).toMatchObject({ slider: 0, values: [], n: 3 });
+    model.reply(model.last("dose"), { seq: 1, done: true });
+    type(field, "0.5, one");
+    $(".ng-sweep").click();
+    expect(model.count("dose")).toBe(1);
+    expect($(".ng-slider .ng-problem").textContent).toContain("“one” is no number");
+    expect(field.getAttribute("aria-invalid")).toBe("true");
+    type(field, "0.5, 1 ; 2,1");
+    expect($(".ng-slider .ng-problem").hidden).toBe(true);
+    key(field, "Enter");
+    expect(model.last("dose")).toMatchObject({ values: [0.5, 1, 2] });
+    move(0.4); // the strengths are of the feature and its unit
+    expect(field.value).toBe("0.5, 1 ; 2,1");
+    ($(".ng-unit") as HTMLSelectElement).value = "raw";
+    $(".ng-unit").dispatchEvent(new Event("change"));
+    expect(field.value).toBe("");
+  });
+
+  test("numbers, signs, repeats, and too many", () => {
+    expect(readStrengths("")).toEqual([]);
+    expect(readStrengths(" , ")).toEqual([]);
+    expect(readStrengths("−1, 1e-1 .5;0")).toEqual([-1, 0.1, 0.5, 0]);
+    expect(readStrengths("2 2 2")).toEqual([2]);
+    expect(readStrengths("1/2")).toContain("“1/2” is no number");
+    expect(readStrengths("1, Infinity")).toContain("“Infinity” is no number");
+    expect(readStrengths(Array.from({ length: 33 }, (_, i) => i).join(" "))).toContain("32 at most");
+  });
+});
+
 describe("parts", () => {
   test("spans hold the value; strengths convert through raw units", () => {
     expect(spanOf(slider, about)).toEqual({ min: -1.5, max: 1.5, step: 0.01 });
@@ -242,7 +367,7 @@ test("LogitPeek draws bars and asks again on a move, the newest only", () => {
   mount(peek, { ...BASE, k: 10, frame });
   expect($(".ng-next tbody").textContent).toContain("1 → 2");
   expect(el.querySelector("b")).toBeNull();
-  expect($(".ng-sweep").hidden).toBe(true);
+  expect($(".ng-sweeping").hidden).toBe(true);
   for (const value of [0.1, 0.2, 0.3]) move(value);
   expect(model.count("run")).toBe(1);
   const run = model.last("run");
@@ -254,7 +379,7 @@ test("LogitPeek draws bars and asks again on a move, the newest only", () => {
 
 test("Watch marks tokens that fired and lists the firings", () => {
   const frame = {
-    features: [{ id: ID, label: "A/5", limit: 0.5 }], action: "stop", value: 0, total: 3, runs: 1,
+    features: [{ id: ID, label: "A/5", limit: 0.5 }], action: "stop", value: 0, older: 2, total: 3, runs: 1,
     texts: [{ text: 0, row: 0, pieces: ["a", "b", "c"], kinds: [0, 0, 2], left_out: 4 }],
     firings: [[0, 0, 1, ID, 2], [0, 0, 2, ID, 1]],
   };
@@ -263,4 +388,12 @@ test("Watch marks tokens that fired and lists the firings", () => {
   expect($$(".ng-firings tbody tr").map((row) => row.textContent)).toEqual(["1“c” at 2A/510.5", "1“b” at 1A/520.5"]);
   expect($(".ng-watched").textContent).toBe("A/5 > 0.5 — ends the text");
   expect($(".ng-notice").textContent).toContain("Firings shown: 2 of 3");
+  expect($(".ng-notice").textContent).toContain("Texts shown: the newest 1 of 3.");
+  // what is at the first token does not pale the others
+  const level = (): string[] => $$(".ng-fired").map((token) => /ng-p\d+/.exec(token.className)?.[0] ?? "");
+  const before = level();
+  model.set("frame", { ...frame, firings: [[0, 0, 0, ID, 500], ...frame.firings] });
+  expect(before.every(Boolean)).toBe(true);
+  expect(level().slice(1)).toEqual(before);
+  expect(level()[0]).toBe(before[0]);
 });

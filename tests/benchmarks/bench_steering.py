@@ -14,13 +14,19 @@ and what they should be:
     ``hf.generate``: a setting of generated tokens takes at most 2 steps + 30 ms (median); a setting
     of the prompt also a prefill from the edited layer on.
 (d) peeks per second: at least 10 on SmolLM2 from layer 15 on, at least 30 on the zoo.
+(e) the same at the views, from a request that comes in to what is sent for it: `Steer`'s ``run`` to
+    its first token, and `LogitPeek`'s ``run`` to its last answer, frame and code made and set. What
+    a browser and its host add is not in it.
 """
 
 from __future__ import annotations
 
+import itertools
+import queue
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
@@ -112,6 +118,65 @@ def peeks(model: ng.LiveModel, ids: Sequence[int], layer: int, n: int) -> dict[s
     }
 
 
+class Page:
+    """The page of a view: it asks, and notes when what it waits for was sent."""
+
+    def __init__(self, view: Any) -> None:
+        self.view = view
+        self._sent: queue.Queue[tuple[float, Any]] = queue.Queue()
+        self._ids = itertools.count(1)
+        view.send = lambda content, *_: self._sent.put((time.perf_counter(), content))
+
+    def ask(self, value: float) -> Callable[[str], float]:
+        """Move the first slider; the function returned waits and tells the seconds until then."""
+        number = next(self._ids)
+        [slider] = self.view.sliders
+        body = {**self.view.settings, "sliders": [{**slider, "value": value}]}
+        start = time.perf_counter()
+        message = {"v": 1, "view": "page", "id": number, "kind": "run", **body}
+        self.view._on_message(self.view, message, [])
+
+        def until(what: str) -> float:
+            while True:
+                at, content = self._sent.get(timeout=60)
+                if content["id"] == number and content.get(what):
+                    assert "error" not in content, content
+                    return at - start
+
+        return until
+
+
+def view_first_tokens(model: ng.LiveModel, positions: str, rounds: int) -> list[float]:
+    """Seconds from a ``run`` request to the first token sent, while another text is written."""
+    setting = Setting(direction(model, LAYER), "add", 0.0, "norm", positions=positions)  # type: ignore[arg-type]
+    page = Page(ng.Steer(model, [setting], prompt=PROMPT, max_new_tokens=64))
+    first = []
+    for i in range(rounds):
+        until = page.ask(0.01 * (i + 1))
+        first.append(until("event"))
+        until("event")
+    page.view.close()
+    return first
+
+
+def view_peeks(model: ng.LiveModel, prompt: str, layer: int, n: int) -> dict[str, object]:
+    """Requests to a LogitPeek, each sent when the one before is answered."""
+    page = Page(ng.LogitPeek(model, prompt, [Setting(direction(model, layer), "add", 0.0, "norm")]))
+    each, cpu = [], []
+    for i in range(n):
+        start = time.process_time()
+        each.append(page.ask(0.01 * (i + 1))("done"))
+        cpu.append(time.process_time() - start)
+    assert page.view.sliders[0]["value"] == 0.01 * n
+    page.view.close()
+    return {
+        "layer": layer,
+        "per_second": round(1 / statistics.median(each), 1),
+        "median_ms": round(statistics.median(each) * 1e3, 1),
+        "per_cpu_second": round(1 / statistics.median(cpu), 1),
+    }
+
+
 def main() -> None:
     given = arguments(new=32, pairs=8, peeks=20, threads=2)
     torch.set_num_threads(given.threads)  # before the model's thread starts, which inherits it
@@ -173,13 +238,27 @@ def main() -> None:
             bare_step_ms=round(step * 1e3, 1),
             **row,
         )
+    for positions in ("generated", "all"):
+        first = view_first_tokens(model, positions, 15)
+        emit(
+            what=f"(e) Steer, request to first token, {positions} positions, wall time",
+            threads=given.threads,
+            first_ms=round(statistics.median(first) * 1e3, 1),
+            bare_step_ms=round(step * 1e3, 1),
+            **({"allowed_ms": round(allowed * 1e3, 1)} if positions == "generated" else {}),
+        )
     for layer in (LAYER, 22, 29):
         found_peeks = peeks(model, ids, layer, given.peeks)
         emit(what="(d) peeks, SmolLM2", dtype=model.dtype, required=10, **found_peeks)
+        at_view = view_peeks(model, PROMPT, layer, given.peeks)
+        emit(what="(e) LogitPeek, SmolLM2", dtype=model.dtype, required=10, **at_view)
     model.close()
     zoo = ng.load("zoo/A")
-    ids = zoo.tokenize("The Congress shall have Power To lay and collect Taxes")[0][0].tolist()
+    text = "The Congress shall have Power To lay and collect Taxes"
+    ids = zoo.tokenize(text)[0][0].tolist()
     emit(what="(d) peeks, zoo/A", dtype=zoo.dtype, required=30, **peeks(zoo, ids, 0, given.peeks))
+    at_view = view_peeks(zoo, text, 0, given.peeks)
+    emit(what="(e) LogitPeek, zoo/A", dtype=zoo.dtype, required=30, **at_view)
 
 
 if __name__ == "__main__":

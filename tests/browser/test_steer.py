@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -186,6 +187,131 @@ def test_an_error_is_told_and_the_texts_stay(root: Locator) -> None:
     assert text(root) == before
     root.locator(".ng-number").first.fill("0.5")
     labs.wait_until("the error is gone", lambda: not error.is_visible())
+
+
+def test_settings_of_another_session_are_pasted_and_slips_are_told_in_place(root: Locator) -> None:
+    page = root.page
+    there = labs.kernel_json(page, "w.settings")
+    before = text(root)
+    root.get_by_text("Settings", exact=True).click()
+    area, told = root.get_by_label("settings as JSON"), root.locator(".ng-told")
+    apply = root.get_by_role("button", name="Apply")
+    assert json.loads(area.input_value()) == there
+    slip = json.dumps({"sliders": [{"feature": "zoo/B/neurons.0/neurons/3", "value": 1}]})
+    for wrong, words in (('{"seed" 3}', "This is no JSON"), (slip, "belongs to zoo/B")):
+        area.fill(wrong)
+        apply.click()
+        told.filter(has_text=words).wait_for()
+        assert area.input_value() == wrong
+        assert text(root) == before
+        assert root.get_attribute("data-status") == "ready"
+    assert labs.kernel_json(page, "w.settings") == there
+
+    there["sliders"][0]["value"] = 1.1
+    there |= {"max_new_tokens": 21, "text": "The king of the sea"}
+    area.fill(json.dumps(there))
+    area.press("Control+Enter")
+    labs.wait_until("it was taken", lambda: told.inner_text() == "Applied.")
+    ready(root)
+    assert labs.kernel_json(page, "w.settings") == there
+    assert root.locator("textarea.ng-text").input_value() == "The king of the sea"
+    assert root.locator(".ng-half-steered .ng-tok").count() == 21
+    assert text(root) == expected(root)
+    assert json.loads(area.input_value()) == there
+    root.get_by_text("Settings", exact=True).click()
+
+
+def test_strengths_that_are_typed_are_swept(root: Locator) -> None:
+    page = root.page
+    labs.kernel_eval(page, "w.max_new_tokens = 8; w.wait()")
+    field = root.get_by_label("strengths of the dose–response of A-8x/3480")
+    field.fill("0.1, much")
+    field.press("Enter")
+    assert "“much” is no number" in root.locator(".ng-slider .ng-problem").inner_text()
+    field.fill("0.1, 0.3")
+    field.press("Enter")
+    labs.wait_until(
+        "two strengths were swept",
+        lambda: (
+            labs.kernel_json(page, "[p['value'] for p in w.sweep.get('points', [])]") == [0.1, 0.3]
+        ),
+        30,
+    )
+    root.locator(".ng-recorded").wait_for()
+    assert root.locator(".ng-recorded").get_attribute("max") == "1"
+
+
+GONE = (
+    CELL.removesuffix("w\n")
+    + """
+peek = ng.LogitPeek(model, "The history of the old", [ng.Setting(sae[3480], "clamp", 0.0, "norm")])
+import time, ipywidgets
+class Slow:
+    reads = writes = ng.Site("neurons", 0)
+    def bind(self, *_): return [self]
+    def read(self, x):
+        time.sleep(0.05)
+        return x
+    def write(self, x, *_): return x
+ipywidgets.VBox([w, peek])
+"""
+)
+
+
+def test_a_kernel_that_is_gone_leaves_the_last_texts_and_bars(
+    lab_page: Page, lab: labs.Lab
+) -> None:
+    page = lab_page
+    labs.open_notebook(page, lab, labs.write_notebook(lab.root / "gone.ipynb", [GONE]))
+    labs.run_all(page)
+    root, peek = page.locator(".ng-steer").first, page.locator(".ng-peek").first
+    root.locator(".ng-half .ng-tok").first.wait_for()
+    page.evaluate(MOVE, [0.4, 0.9])
+    ready(root)
+    page.evaluate(MOVE.replace(".ng-steer", ".ng-peek"), [1.0])
+    ready(peek)
+    texts = [text(root, side) for side in ("base", "steered")]
+    bars = peek.locator("tbody tr").all_inner_texts()
+    assert all(texts)
+    assert bars
+    page.evaluate(RECORD)
+    labs.shutdown_kernel(page, lab)
+    page.evaluate(MOVE, [0.1, 0.2])
+    page.evaluate(MOVE.replace(".ng-steer", ".ng-peek"), [0.2])
+    for view in (root, peek):
+        view.locator(".ng-banner").wait_for(timeout=15_000)
+        assert view.get_attribute("data-status") == "dead"
+        assert "does not answer" in view.locator(".ng-banner").inner_text()
+    assert [text(root, side) for side in ("base", "steered")] == texts
+    assert peek.locator("tbody tr").all_inner_texts() == bars
+    assert page.evaluate("() => window.drawn") == []
+    assert root.locator(".ng-old").count() == 1  # the texts are of settings before these
+    labs.screenshot(page, "steer-gone")
+
+
+def test_a_kernel_that_goes_while_it_writes_leaves_what_it_wrote(
+    lab_page: Page, lab: labs.Lab
+) -> None:
+    page = lab_page
+    labs.open_notebook(page, lab, labs.write_notebook(lab.root / "gone2.ipynb", [GONE]))
+    labs.run_all(page)
+    root = page.locator(".ng-steer").first
+    root.locator(".ng-half .ng-tok").first.wait_for()
+    labs.kernel_eval(page, "w.max_new_tokens = 3; w.edits = [Slow()]; w.wait()")
+    page.evaluate(RECORD)
+    root.get_by_label("tokens", exact=True).fill("240")
+    labs.wait_until("it writes", lambda: 5 < int(root.get_attribute("data-tokens") or 0) < 60)
+    labs.shutdown_kernel(page, lab)
+    written = text(root)
+    tokens = int(root.get_attribute("data-tokens") or 0)
+    assert 5 < tokens < 240
+    page.evaluate(MOVE, [0.7])
+    root.locator(".ng-banner").wait_for(timeout=15_000)
+    assert root.get_attribute("data-status") == "dead"
+    assert text(root) == written
+    assert root.locator(".ng-half-steered .ng-tok").count() == tokens
+    drawn: list[list[Any]] = page.evaluate("() => window.drawn")
+    assert drawn[-1][1:] == [tokens, written]
 
 
 SMALL = """

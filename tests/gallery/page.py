@@ -114,10 +114,11 @@ def _pair(state: State, page: Page) -> str:
 
 def _answers(state: State) -> list[dict[str, Any]]:
     """What the view says to the requests that its page will make."""
-    return [{"ask": ask, "said": _said(state.view, ask)} for ask in state.asks]
+    both = [(ask, False) for ask in state.asks] + [(ask, True) for ask in state.refused]
+    return [{"ask": ask, "said": _said(state.view, ask, refused)} for ask, refused in both]
 
 
-def _said(view: View, ask: dict[str, Any]) -> list[dict[str, Any]]:
+def _said(view: View, ask: dict[str, Any], refused: bool) -> list[dict[str, Any]]:
     said: list[dict[str, Any]] = []
     send, view.send = view.send, lambda content, *_: said.append(content)
     try:
@@ -128,7 +129,7 @@ def _said(view: View, ask: dict[str, Any]) -> list[dict[str, Any]]:
             time.sleep(0.01)
     finally:
         view.send = send
-    assert said[-1].get("error") is None, said[-1]
+    assert (said[-1].get("error") is not None) == refused, said[-1]
     whole = [one for one in said if one["seq"] or one["done"]]  # without the acknowledgement
     return [{k: v for k, v in one.items() if k not in {"v", "view", "id"}} for one in whole]
 

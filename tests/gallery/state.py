@@ -36,6 +36,7 @@ class State:
         width: of the cell, in pixels; None: as wide as there is room.
         kernel: how the kernel behind the page behaves.
         asks: requests that the page will make and that the view answers beforehand.
+        refused: requests likewise that the view answers with an error.
         act: JavaScript ``(root) => …`` that a person's hand stands behind: typing, pointing, keys.
             It can be done again without making a difference.
         room: pixels below the view for what hangs over its edge.
@@ -49,6 +50,7 @@ class State:
     width: int | None = None
     kernel: Kernel = "ready"
     asks: tuple[dict[str, Any], ...] = ()
+    refused: tuple[dict[str, Any], ...] = ()
     act: str = ""
     room: int = 0
     readme: str = ""

@@ -17,6 +17,28 @@ REFUSED = ng.InputError(
     "Give at most 4.86e+03; 0.1 to 1 times ‖h‖ is usual.",
 )
 
+FOREIGN = '{"sliders": [{"feature": "zoo/A/neurons.0/neurons/7", "value": 2}]}'
+# a person pastes settings of another model, and applies them
+PASTE = """root => {
+  root.querySelector(".ng-settings").open = true;
+  const area = root.querySelector(".ng-json");
+  area.value = TEXT;
+  area.dispatchEvent(new Event("input", { bubbles: true }));
+  [...root.querySelectorAll(".ng-settings button")].find((b) => b.textContent === "Apply").click();
+}"""
+OPEN = """root => { root.querySelector(".ng-settings").open = true; }"""
+SLIP = """root => {
+  const field = root.querySelector(".ng-strengths");
+  field.value = "0.1, 0.2, a lot";
+  field.dispatchEvent(new Event("change", { bubbles: true }));
+}"""
+
+
+def paste(text: str) -> dict[str, Any]:
+    """What a state needs in which this text was pasted and refused."""
+    asked = {"kind": "settings", "settings": text}
+    return {"refused": (asked,), "act": PASTE.replace("TEXT", repr(text))}
+
 
 def states(model: ng.LiveModel) -> Iterator[State]:
     """Steer, LogitPeek and Watch on one contrast direction."""
@@ -46,6 +68,9 @@ def states(model: ng.LiveModel) -> Iterator[State]:
     many = [add, model.head(3, 1), ng.Setting(model.neuron(20, 7), "clamp", 2.0)]
     two = steer(features=many, n=2, temperature=0.8, readout="logprob")
     yield State("three sliders, two samples, coloured by surprise", two)
+    yield State("strengths with a slip", dosed, act=SLIP)
+    yield State("settings of another model were pasted", steer(), **paste(FOREIGN))
+    yield State("saved: settings to copy", dosed, {"live": False}, act=OPEN)
     chat = [{"role": "user", "content": "How are you?"}]
     yield State("chat: the template is shown", steer(chat))
 
@@ -61,6 +86,7 @@ def states(model: ng.LiveModel) -> Iterator[State]:
     yield State("320 px", ten, kind="narrow", width=320)
     yield State("silent", ten, kind="kernel gone", kernel="gone")
     yield State("without a kernel", peek(k=4), {"live": False})
+    yield State("settings of another model were pasted", ten, **paste(FOREIGN))
 
     def watch(text: str | None = TEXT, **options: Any) -> ng.Watch:
         made = ng.Watch(model, [happy[0], model.neuron(20, 7)], [1.0, 2.0])
@@ -77,3 +103,5 @@ def states(model: ng.LiveModel) -> Iterator[State]:
     yield State("eight samples", watch(n=8), kind="long")
     yield State("Hebrew", watch(HEBREW), kind="right to left")
     yield State("320 px", fired, kind="narrow", width=320)
+    yield State("settings", fired, act=OPEN)
+    yield State("settings that name no action", fired, **paste('{"action": "halt"}'))

@@ -77,8 +77,37 @@ def test_of_many_moves_the_last_is_drawn(
     scope: dict[str, Any] = {"model": model}
     exec(view.code.replace("ng.LogitPeek(", "again = ng.LogitPeek("), scope)
     assert scope["again"].frame["rows"] == view.frame["rows"]
-    still = LogitPeek.from_state(json.loads(json.dumps(view.state)))
+
+
+def test_a_peek_comes_back_from_its_state_live_or_still(
+    model: LiveModel, sae: SAE, comms: list[RecordingComm]
+) -> None:
+    off = {"feature": sae[77].id, "on": False, "value": 2.0, "unit": "norm"}
+    view = LogitPeek(model, PROMPT, [Setting(sae[5], "clamp", 1.0, "norm")], k=4, theme="dark")
+    view.sliders = [*view.sliders, off]
+    view.wait()
+    state = json.loads(json.dumps(view.state))
+    still = LogitPeek.from_state(state)
+    assert not still.live
     assert still.frame == view.frame
+    again = LogitPeek.from_state(state, model, bases=[sae])
+    assert again.live
+    assert again.frame["rows"] == view.frame["rows"]
+    assert again.settings == view.settings
+    assert (again.k, again.theme, again.sliders[1]["on"]) == (4, "dark", False)
+    again.text = "Another house"
+    again.wait()
+    assert again.frame["rows"] != view.frame["rows"]
+    with pytest.raises(InputError, match="A-8x"):
+        LogitPeek.from_state(state, model)
+    with pytest.raises(InputError, match="no state of a LogitPeek: it has n"):
+        LogitPeek.from_state(state | {"n": 3}, model, bases=[sae])
+    reply = answer(again, send(again, "settings", settings='{"k": 7}'))
+    assert reply["settings"]["k"] == 7
+    assert "error" not in answer(again, send(again, "run", **reply["settings"]))
+    assert again.k == 7
+    error = answer(again, send(again, "settings", settings='{"k": 99}'))["error"]
+    assert error["hint"] == "Give 1 to 50."
 
 
 def settled(view: Watch) -> dict[str, Any]:
@@ -113,7 +142,9 @@ def test_a_watch_marks_what_fires_in_generations_and_runs(model: LiveModel, sae:
     for _ in range(8):
         model.run(PROMPT, edits=[view])
     assert len(settled(view)["texts"]) == 6
+    assert view.frame["older"] == 1 + 2 + 8 - 6
     view.clear()
+    assert settled(view)["older"] == 0
     assert settled(view)["texts"] == []
     json.dumps(view.frame, allow_nan=False)
 
@@ -167,5 +198,82 @@ def test_a_watch_refuses_clearly_and_its_code_runs(model: LiveModel, sae: SAE) -
     scope["model"].close()
     assert repr(view) == "Watch(2 features, 0 firings)"
     assert "A-8x" in view.fallback_html()
-    still = Watch.from_state(view.state)
+
+
+def test_a_watch_comes_back_from_its_state(model: LiveModel, sae: SAE) -> None:
+    view = Watch(
+        model, [sae[5], model.neuron(0, 7)], [0.1, -0.05], positions=slice(3, None), bases=[sae]
+    )
+    view.generate(PROMPT, max_new_tokens=6).finish()
+    settled(view)
+    state = json.loads(json.dumps(view.state))
+    still = Watch.from_state(state)
     assert still.frame == view.frame
+    assert repr(still) == "Watch(saved)"
+    again = Watch.from_state(state, model, bases=[sae])
+    assert again.live
+    assert again.settings == view.settings
+    assert again.firings == []
+    again.generate(PROMPT, max_new_tokens=6).finish()
+    assert [(f.position, f.feature, f.value) for f in again.firings] == [
+        (f.position, f.feature, f.value) for f in view.firings
+    ]
+    assert len(again.firings) > 0
+    assert min(f.position for f in again.firings) >= 3
+    scope: dict[str, Any] = {"model": model}
+    code = view.code.replace("model = ng.load()\n", "")
+    exec(code.replace("ng.Watch(", "third = ng.Watch("), scope)
+    assert scope["third"].settings == view.settings
+    with pytest.raises(InputError, match="no state of a Watch"):
+        Watch.from_state({"frame": {}, "k": 3}, model)
+
+
+def test_a_watchs_settings_change_what_is_watched_from_then_on(
+    model: LiveModel, sae: SAE, comms: list[RecordingComm]
+) -> None:
+    view = Watch(model, [model.neuron(0, 9)], -1.0, bases=[sae])
+    view.generate(PROMPT, max_new_tokens=6).finish()
+    fired = len(view.firings)
+    assert fired > 0
+    new = {"features": ["neurons.0/7"], "thresholds": -1.0, "action": "clamp", "value": 0.5}
+    assert "error" not in answer(view, send(view, "settings", settings=json.dumps(new)))
+    assert view.settings == {
+        "features": [model.neuron(0, 7).id],
+        "thresholds": [-1.0],
+        "unit": "raw",
+        "action": "clamp",
+        "value": 0.5,
+        "positions": "all",
+        "skip_special": True,
+    }
+    assert view.frame["settings"] == view.settings
+    assert view.title.endswith("clamp")
+    assert "action='clamp'" in view.code
+    view.generate(PROMPT, max_new_tokens=6).finish()
+    table = view.to_frame()
+    assert set(table["action"][:fired]) == {"mark"}
+    assert set(table["action"][fired:]) == {"clamp"}
+    assert set(table["text"][fired:]) == {1}
+    before = view.settings
+    for text, message in [
+        ("{", "This is no JSON"),
+        ('{"limit": 3}', "no setting 'limit'"),
+        ('{"features": []}', "A watch needs features"),
+        ('{"features": "neurons.0/7"}', "It must be a list of features, each by its id"),
+        ('{"features": ["zoo/B/neurons.0/neurons/3"]}', "belongs to zoo/B"),
+        ('{"features": ["neurons.0/7", "neurons.0/8"]}', "1 thresholds for 2 features"),
+        ('{"thresholds": "high"}', "a number, or one for each feature"),
+        ('{"thresholds": [true]}', "a number, or one for each feature"),
+        ('{"thresholds": NaN}', "Give a"),
+        ('{"unit": "inch"}', "no unit 'inch'"),
+        ('{"unit": "max"}', "is not known yet"),
+        ('{"action": "halt"}', "no action 'halt'"),
+        ('{"value": "x"}', "It must be a number"),
+        ('{"value": Infinity}', "finite"),
+        ('{"positions": {"from": 1, "until": 2}}', "The positions are"),
+        ('{"skip_special": 0}', "true or false"),
+    ]:
+        error = answer(view, send(view, "settings", settings=text))["error"]
+        assert message in f"{error['message']} {error['hint']}", text
+    assert view.settings == before
+    assert view.error is None

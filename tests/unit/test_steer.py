@@ -169,8 +169,96 @@ def test_settings_from_python_run_the_model(model: LiveModel, sae: SAE) -> None:
     view.settings = json.dumps(again)
     view.wait()
     assert view.result.texts == first
-    with pytest.raises(InputError, match="no setting 'txet'"):
-        view.settings = {"txet": "x"}
+
+
+WRONG: list[tuple[str, str]] = [
+    ("{'text': 1}", "This is no JSON: Expecting property name"),
+    ('{\n "n": 2,\n}', "line 3, column 1"),
+    ("", "This is no JSON"),
+    ("[" * 100_000, "This JSON can't be read"),
+    (f'{{"seed": {10**400}}}', "This JSON can't be read: a number has 401 digits"),
+    ('{"n": 1000}', "Give 1 to 64"),
+    ("[1, 2]", "Settings are a JSON object"),
+    ('"text"', "Settings are a JSON object"),
+    ('{"txet": "x"}', "no setting 'txet'. Did you mean 'text'"),
+    ('{"edits": []}', "no setting 'edits'"),
+    ('{"n": "three"}', "The setting 'n' is \"three\". It must be a whole number"),
+    ('{"n": true}', "It must be a whole number"),
+    ('{"n": 1.5}', "It must be a whole number"),
+    ('{"temperature": "hot"}', "It must be a number"),
+    ('{"chat": "yes"}', "It must be true or false"),
+    ('{"text": ["a"]}', "It must be a text"),
+    ('{"text": null}', "It must be a text"),
+    ('{"stop": "x"}', "It must be a list of texts"),
+    ('{"tokens": [3]}', "It must be a list of texts"),
+    ('{"sliders": {}}', "It must be a list of sliders"),
+    ('{"sliders": ["A-8x/5"]}', "It must be a list of sliders"),
+    ('{"sliders": [{"mode": "add"}]}', "A setting is a JSON object with a feature's id"),
+    ('{"messages": [{"role": "user"}]}', "A message needs a role and a content"),
+    ('{"max_new_tokens": 4000}', "do not fit"),
+    ('{"text": ""}', "The text is empty"),
+]
+WRONG_SLIDERS: list[tuple[dict[str, Any], str]] = [
+    ({"feature": "zoo/B/neurons.0/neurons/3"}, "belongs to zoo/B, not to zoo/A"),
+    ({"feature": "zoo/A/neurons.0/A-9x/3"}, "no basis 'A-9x' at neurons.0 here. Here are A-8x"),
+    ({"feature": "zoo/A/neurons.0/A-8x/99999"}, "no feature 99999"),
+    ({"strength": 2}, "no 'strength'"),
+    ({"value": "much"}, "'much', no number"),
+    ({"value": float("nan")}, "finite"),
+    ({"value": 1e9}, "nothing of the model's own would be left"),
+    ({"mode": ["add"]}, "'mode' of a setting is ['add']"),
+    ({"unit": 3}, "'unit' of a setting is 3"),
+    ({"on": "no"}, "'on' of a slider is 'no'"),
+    ({"skip_special": 1}, "'skip_special' of a setting is 1"),
+    ({"positions": {"from": "x"}}, "The positions are {'from': 'x'}"),
+    ({"positions": None}, "The positions are None"),
+    ({"layers": 5}, "The layers are 5"),
+    ({"layers": ["a"]}, "The layers are ['a']"),
+]
+
+
+def test_pasted_settings_that_are_wrong_are_told_and_change_nothing(
+    model: LiveModel, sae: SAE, comms: list[RecordingComm]
+) -> None:
+    view = steer(model, Setting(sae[5], "add", 0.5, "norm"))
+    before = json.dumps(view.state)
+    texts = [*WRONG]
+    for change, message in WRONG_SLIDERS:
+        slider = {"feature": sae[5].id, "value": 1.0, "unit": "norm", **change}
+        texts.append((json.dumps({"sliders": [slider]}), message))
+    for text, message in texts:
+        error = answer(view, send(view, "settings", settings=text))["error"]
+        assert error["type"] == "InputError", text
+        assert message in f"{error['message']} {error['hint']}", text
+        with pytest.raises(InputError):  # a cell is told the same
+            view.settings = text
+    assert json.dumps(view.state) == before
+    assert "usable 'settings'" in answer(view, send(view, "settings"))["error"]["message"]
+
+
+def test_pasted_settings_are_read_whole_and_run_by_the_page(
+    model: LiveModel, sae: SAE, comms: list[RecordingComm]
+) -> None:
+    there = steer(model, Setting(sae[5], "clamp", 2.0, "norm"), temperature=0.7, seed=3)
+    here = steer(model, stop=["xyz"], bases=[sae])
+    reply = answer(here, send(here, "settings", settings=json.dumps(there.settings)))
+    assert reply["settings"] == there.settings
+    assert reply["known"][sae[5].id]["label"] == "A-8x/5"
+    assert here.sliders == []  # nothing is changed before it is run
+    assert "error" not in answer(here, send(here, "run", **reply["settings"]))
+    assert here.settings == there.settings
+    assert here.result.texts == there.result.texts
+    # what a slider leaves out gets its default, and settings that are not named stay
+    few = json.dumps({"sliders": [{"feature": sae[77].id, "positions": {"from": 2}}]})
+    [slider] = answer(here, send(here, "settings", settings=few))["settings"]["sliders"]
+    assert slider == Setting(sae[77], positions=slice(2, None)).to_json() | {"on": True}
+    here.settings = few
+    here.wait()
+    assert here.sliders == [slider]
+    assert here.seed == 3
+    here.sliders = [{"feature": sae[77].id}]
+    here.wait()
+    assert here.sliders == [Setting(sae[77]).to_json() | {"on": True}]
 
 
 def test_edits_of_the_model_are_in_both_texts(model: LiveModel, sae: SAE) -> None:
@@ -372,6 +460,10 @@ def test_state_and_pages(model: LiveModel, sae: SAE, tmp_path: Any) -> None:
     assert again.live
     assert again.frame["events"] == view.frame["events"]
     assert again.sweep == view.sweep
+    with pytest.raises(InputError, match="no basis 'A-8x' at neurons.0"):
+        Steer.from_state(state, model, bases=[contrast(model, ["a"], ["b"], "resid_post.0")])
+    with pytest.raises(InputError, match="no state of a Steer: it has k"):
+        Steer.from_state(state | {"k": 3}, model, bases=[sae])
     page = view.to_html(tmp_path / "steer.html").read_text()
     assert "ng-steer" in page
     assert "steered" in view.fallback_html()

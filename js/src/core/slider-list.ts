@@ -5,13 +5,13 @@
  */
 import { button, focusable, h, setText } from "./dom.js";
 import { compact } from "./format.js";
-import { type About, SHORT, type Slider, type SliderChoices, UNITS, type Unit, convert, hasStrength, inAllUnits, isFactor, neutral, spanOf } from "./slider.js";
+import { type About, SHORT, type Slider, type SliderChoices, UNITS, type Unit, convert, hasStrength, inAllUnits, isFactor, neutral, readStrengths, spanOf } from "./slider.js";
 import "./sliders.css";
 
 export interface SliderActions {
   changed: (sliders: Slider[]) => void;
   measure: (features: string[]) => void; // so that all units are known
-  sweep?: (slider: number) => void;
+  sweep?: (slider: number, strengths: number[]) => void; // none: those that are usual
 }
 
 const PLACES = [
@@ -37,7 +37,9 @@ class Row {
   readonly #layers = focusable(h("input", { type: "text", class: "ng-layers", placeholder: "its own", "aria-label": "layers", title: "layers that are changed in place of its own: 3, 4, 5", spellcheck: "false" }));
   readonly #all = h("span", { class: "ng-all-units" });
   readonly #measure: HTMLButtonElement;
-  readonly #sweep: HTMLButtonElement;
+  readonly #strengths = focusable(h("input", { type: "text", class: "ng-strengths", placeholder: "strengths", spellcheck: "false", autocomplete: "off" }));
+  readonly #sweep: HTMLElement;
+  readonly #problem = h("p", { class: "ng-problem", role: "alert", hidden: true });
   readonly #remove: HTMLButtonElement;
   readonly #more = h("div", { class: "ng-slider-more", hidden: true });
   slider: Slider | null = null;
@@ -45,14 +47,34 @@ class Row {
   #modes = "";
   readonly #sweeps: boolean; // the view has dose–responses
 
-  constructor(edit: (change: Partial<Slider>) => void, remove: () => void, measure: () => void, sweep: (() => void) | null) {
+  constructor(edit: (change: Partial<Slider>) => void, remove: () => void, measure: () => void, sweep: ((strengths: number[]) => void) | null) {
     const more = button("⋯", { class: "ng-icon ng-more", title: "which tokens, which layers", "aria-label": "more settings", "aria-expanded": "false" }, () => {
       this.#more.hidden = !this.#more.hidden;
       more.setAttribute("aria-expanded", String(!this.#more.hidden));
     });
     this.#remove = button("×", { class: "ng-icon", title: "remove this slider" }, remove);
     this.#measure = button("Measure", { class: "ng-button ng-measure", title: "run some texts to learn the feature's largest activation and its deviation" }, measure);
-    this.#sweep = button("Dose–response", { class: "ng-button ng-sweep", title: "write texts at many strengths of this slider, and find where they break" }, sweep ?? (() => undefined));
+    const strengths = (): number[] | null => {
+      const read = readStrengths(this.#strengths.value);
+      const wrong = typeof read === "string";
+      this.#strengths.setAttribute("aria-invalid", String(wrong));
+      this.#problem.hidden = !wrong;
+      setText(this.#problem, wrong ? read : "");
+      return wrong ? null : read;
+    };
+    const start = (): void => {
+      const values = strengths();
+      if (values) sweep?.(values);
+    };
+    this.#strengths.addEventListener("input", () => {
+      if (!this.#problem.hidden) strengths(); // it goes away as soon as it is put right
+    });
+    this.#strengths.addEventListener("change", strengths);
+    this.#strengths.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") start();
+    });
+    const title = "write texts at many strengths of this slider, and find where they break";
+    this.#sweep = h("span", { class: "ng-sweeping" }, this.#strengths, button("Dose–response", { class: "ng-button ng-sweep", title }, start));
     this.#sweeps = sweep !== null;
     this.#more.append(
       h("label", { class: "ng-field" }, h("span", { class: "ng-name" }, "tokens"), this.#places, this.#from),
@@ -65,6 +87,7 @@ class Row {
       h("div", { class: "ng-slider-head" }, this.#on, this.#label, this.#mode, more, this.#remove),
       h("div", { class: "ng-slider-line" }, this.range, this.#number, this.#unit),
       h("div", { class: "ng-slider-foot" }, this.#all, this.#measure, this.#sweep),
+      this.#problem,
       this.#more,
     );
     this.#on.addEventListener("change", () => edit({ on: this.#on.checked }));
@@ -99,6 +122,12 @@ class Row {
   }
 
   show(slider: Slider, about: About | undefined, choices: SliderChoices, live: boolean): void {
+    // strengths are in a feature's unit: they mean nothing for another one
+    if (this.slider && (this.slider.feature !== slider.feature || this.slider.unit !== slider.unit || isFactor(this.slider.mode) !== isFactor(slider.mode))) {
+      this.#strengths.value = "";
+      this.#problem.hidden = true;
+      this.#strengths.setAttribute("aria-invalid", "false");
+    }
     this.slider = slider;
     this.#about = about;
     const label = about?.label ?? slider.feature;
@@ -149,6 +178,9 @@ class Row {
     this.#remove.hidden = !live;
     this.#remove.setAttribute("aria-label", `remove ${label}`);
     this.#sweep.hidden = !this.#sweeps || !live || !hasStrength(slider.mode) || !about || !("norm" in about.units);
+    const unit = isFactor(slider.mode) ? "times" : SHORT[slider.unit];
+    this.#strengths.setAttribute("aria-label", `strengths of the dose–response of ${label}, ${unit}`);
+    this.#strengths.title = `strengths to write texts at (${unit}), such as 0.5, 1, 2, 4; empty: eight, as far as the slider usually goes`;
     const { positions } = slider;
     const named = typeof positions === "string";
     const from = typeof positions === "object" && !Array.isArray(positions);
@@ -205,7 +237,7 @@ export class SliderList {
       (change) => this.set(this.#sliders.map((slider, k) => (k === i ? { ...slider, ...change } : slider))),
       () => this.set(this.#sliders.filter((_slider, k) => k !== i)),
       () => measure(this.#sliders[i] ? [this.#sliders[i].feature] : []),
-      sweep ? () => sweep(i) : null,
+      sweep ? (strengths) => sweep(i, strengths) : null,
     );
     this.element.append(row.element);
     return row;

@@ -83,3 +83,14 @@ export function inAllUnits({ mode, unit, value }: Slider, about: About | undefin
     return { unit: other, known: there !== null, text: there === null ? SHORT[other] : `${compact(there)} ${SHORT[other]}` };
   });
 }
+
+const MOST = 32; // strengths of a sweep
+
+/** Strengths as a person types them, "0.5, 1, 2"; none: the kernel chooses them. A text: what is wrong with them. */
+export function readStrengths(text: string): number[] | string {
+  const parts = text.replace(/[−–]/g, "-").split(/[\s,;]+/).filter(Boolean);
+  const wrong = parts.find((part) => !Number.isFinite(Number(part)));
+  if (wrong !== undefined) return `“${wrong}” is no number. Write strengths such as 0.5, 1, 2, 4, or leave the field empty.`;
+  const values = [...new Set(parts.map(Number))];
+  return values.length > MOST ? `These are ${values.length} strengths; a sweep takes ${MOST} at most.` : values;
+}

@@ -242,17 +242,12 @@ class Setting:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values; the feature as its id."""
-        positions: Any = self.positions
-        if isinstance(positions, slice):
-            positions = {"from": positions.start or 0, "to": positions.stop}
-        elif not isinstance(positions, str | int):
-            positions = [int(p) for p in positions]
         return {
             "feature": id_of(self.feature),
             "mode": self.mode,
             "value": self.value,
             "unit": self.unit,
-            "positions": positions,
+            "positions": positions_json(self.positions),
             "skip_special": self.skip_special,
             "layers": None if self.layers is None else list(self.layers),
         }
@@ -277,10 +272,20 @@ class Setting:
         if wrong := [k for k in data if k not in known]:
             raise InputError(f"A setting has no {wrong[0]!r}.", nearest(wrong[0], known))
         given = dict(data)
-        positions = given.get("positions", "all")
-        if isinstance(positions, Mapping):
-            given["positions"] = slice(positions.get("from", 0), positions.get("to"))
+        for name, words in (("mode", MODES), ("unit", UNITS)):
+            if not isinstance(given.get(name, ""), str):
+                raise InputError(f"{name!r} of a setting is {given[name]!r}.", nearest("", words))
+        if not isinstance(given.get("skip_special", True), bool):
+            raise InputError(
+                f"'skip_special' of a setting is {given['skip_special']!r}.",
+                "It must be true or false.",
+            )
+        given["positions"] = positions_from_json(given.get("positions", "all"))
         if given.get("layers") is not None:
+            if not _whole(given["layers"]):
+                raise InputError(
+                    f"The layers are {given['layers']!r}.", "Give whole numbers, such as [3, 4]."
+                )
             given["layers"] = tuple(given["layers"])
         given["feature"] = find(given["feature"], model, bases)
         return cls(**given)
@@ -315,6 +320,37 @@ class Setting:
         unit = "" if self.unit == "raw" else f" {UNITS[self.unit].split(',')[0]}"
         value = "" if self.mode == "ablate" else f" {self.value:g}{unit}"
         return f"Setting({self.mode} {id_of(self.feature)}{value}, {self.positions})"
+
+
+def positions_json(positions: Positions) -> Any:
+    """Positions as plain JSON: a name, a number, a list, or ``{"from": 5, "to": None}``."""
+    if isinstance(positions, slice):
+        return {"from": positions.start or 0, "to": positions.stop}
+    return positions if isinstance(positions, str | int) else [int(p) for p in positions]
+
+
+def positions_from_json(given: Any) -> Positions:
+    """Read what ``positions_json`` wrote.
+
+    Raises:
+        InputError: it is something else.
+    """
+    if isinstance(given, str) or _whole([given]) or _whole(given):
+        return given  # type: ignore[no-any-return]
+    if isinstance(given, Mapping) and set(given) <= {"from", "to"}:
+        first, last = given.get("from", 0), given.get("to")
+        if _whole([first]) and (last is None or _whole([last])):
+            return slice(first, last)
+    raise InputError(
+        f"The positions are {given!r}.",
+        'Give "all", "prompt", "generated", positions such as [0, 3], or {"from": 5, "to": null}.',
+    )
+
+
+def _whole(given: Any) -> bool:
+    return isinstance(given, list) and all(
+        isinstance(x, int) and not isinstance(x, bool) for x in given
+    )
 
 
 def edits_of(

@@ -238,4 +238,10 @@ def find(text: str, model: LiveModel, bases: Sequence[Basis] = ()) -> Steerable:
                         f"{what} has no feature {index}.", f"They go to {basis.n_features - 1}."
                     )
                 return Feature(basis, int(index))
+        if bases and what not in {"neurons", "heads"}:
+            here = ", ".join(sorted({b.name for b in bases}))
+            raise InputError(
+                f"There is no basis {what!r} at {where} here.",
+                f"Here are {here}; more come with bases=[...].",
+            )
     return model.feature(text)

@@ -44,6 +44,7 @@ class Firing:
         token: its id.
         feature: the feature's id.
         value, threshold: in the feature's own units; the value is what was there before a clamp.
+        action: what was done.
     """
 
     text: int
@@ -53,6 +54,7 @@ class Firing:
     feature: str
     value: float
     threshold: float
+    action: Action = "mark"
 
 
 @dataclass(eq=False)
@@ -91,6 +93,10 @@ class Watch:
     def __post_init__(self) -> None:
         if self.action not in _ACTIONS:
             raise InputError(f"There is no action {self.action!r}.", nearest(self.action, _ACTIONS))
+        if isinstance(self.value, bool) or not isinstance(self.value, int | float):
+            raise InputError(f"The value of a clamp is {self.value!r}.", "Give a number.")
+        if not math.isfinite(self.value):
+            raise InputError(f"The value of a clamp is {self.value}.", "Give a finite number.")
         self.features = list(self.features)
         if not self.features or not all(isinstance(f, Feature) for f in self.features):
             raise InputError("A watch needs features.", "Such as [sae[123], model.neuron(5, 77)].")
@@ -107,7 +113,9 @@ class Watch:
         self._texts = itertools.count()
 
     def _limit(self, feature: Feature, given: float) -> float:
-        if isinstance(given, bool) or not isinstance(given, int | float) or math.isnan(given):
+        if isinstance(given, bool) or not isinstance(given, int | float):
+            raise InputError(f"The threshold of {feature.id} is {given!r}.", "Give a number.")
+        if not math.isfinite(given):
             raise InputError(f"The threshold of {feature.id} is {given!r}.", "Give a number.")
         if self.unit not in {"raw", "max", "std"}:
             raise InputError(f"A threshold has no unit {self.unit!r}.", "Use raw, max or std.")
@@ -151,6 +159,11 @@ class Watch:
         edits = [*options.pop("edits", ()), self]
         return self.model.generate(prompt, edits=edits, **options)
 
+    def follow(self, other: Watch) -> Watch:
+        """Take over the firings and the numbering of a watch that this one takes the place of."""
+        self.firings, self._texts = other.firings, other._texts
+        return self
+
     def clear(self) -> None:
         """Forget the firings so far."""
         self.firings.clear()
@@ -170,7 +183,7 @@ class Watch:
                 "feature": [f.feature for f in rows],
                 "value": [f.value for f in rows],
                 "threshold": [f.threshold for f in rows],
-                "action": [self.action] * len(rows),
+                "action": [f.action for f in rows],
             }
         )
 
@@ -228,6 +241,7 @@ class _Watching:
                     feature.id,
                     float(values[row, column, which]),
                     limit,
+                    self.watch.action,
                 )
             )
         return x

@@ -201,15 +201,25 @@ class View(anywidget.AnyWidget):
         Raises:
             InputError: the state belongs to another kind of view.
         """
+        known = cls._own(state)
         view = cls.__new__(cls)
         View.__init__(view)
-        known = set(cls.class_own_trait_names()) - {"live"}
-        if extra := sorted(set(state) - known - {"live", "_version"}):
-            raise InputError(f"This is no state of a {cls.__name__}: it has {', '.join(extra)}.")
         with view.hold_trait_notifications():
             for name in known & set(state):
                 view.set_trait(name, _from_json(state[name]))
         return view
+
+    @classmethod
+    def _own(cls, state: Mapping[str, Any]) -> set[str]:
+        """The traits that a state can have.
+
+        Raises:
+            InputError: it belongs to another kind of view.
+        """
+        known = set(cls.class_own_trait_names()) - {"live"}
+        if extra := sorted(set(state) - known - {"live", "_version"}):
+            raise InputError(f"This is no state of a {cls.__name__}: it has {', '.join(extra)}.")
+        return known
 
     def hosted(self) -> Sequence[View]:
         """The views that this one has in it; it names them in its state as ``ref(view)``."""

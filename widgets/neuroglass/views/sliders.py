@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import traitlets as t
@@ -21,6 +21,7 @@ from neuroglass.model.tokens import whole_characters
 from neuroglass.model.worker import Priority
 from neuroglass.steering.setting import Setting, edits_of
 from neuroglass.steering.strength import calibration, id_of
+from neuroglass.views import settings as reader
 from neuroglass.views.live import LiveView, Settings
 from neuroglass.views.protocol import Request, reply
 from neuroglass.views.rack import Rack
@@ -65,7 +66,11 @@ class SliderView(LiveView):
         "search": "_on_search",
         "contrast": "_on_contrast",
         "calibrate": "_on_calibrate",
+        "settings": "_on_settings",
     }
+    # for `from_state`: arguments that make the first picture cheap, and traits that are no settings
+    _cheap: ClassVar[Mapping[str, Any]] = {}
+    _kept: ClassVar[Sequence[str]] = ("theme",)
 
     chat = t.Bool(False).tag(sync=True)
     messages: t.List[Any] = t.List(t.Dict()).tag(sync=True)
@@ -107,6 +112,36 @@ class SliderView(LiveView):
             )
         return made | {"text": said[-1]["content"], "chat": True, "messages": tuple(said[:-1])}
 
+    @classmethod
+    def from_state(
+        cls, state: Mapping[str, Any], model: LiveModel | None = None, **options: Any
+    ) -> Self:
+        """What `state` describes: live with a `model`, else a picture.
+
+        Args:
+            state: from ``.state``.
+            model: the model that it was made with.
+            options: ``bases=``, ``store=``, ``texts=`` and ``edits=``, as in the constructor.
+
+        Raises:
+            InputError: the state of another kind of view; a feature that is not here.
+        """
+        if model is None:
+            return super().from_state(state)
+        cls._own(state)
+        make: Any = cls
+        view: Self = make(model, prompt=state["text"] or " ", **cls._cheap, **options)
+        try:
+            view.settings = {n: state[n] for n in view.settings if n in state}
+            view.wait()
+        except Exception:
+            view.close()
+            raise
+        for name in cls._kept:
+            if name in state:
+                view.set_trait(name, state[name])
+        return view
+
     # -- settings ----------------------------------------------------------------------------
 
     def _settings_in(self, sliders: Sequence[Mapping[str, Any]]) -> list[Setting]:
@@ -115,16 +150,26 @@ class SliderView(LiveView):
         Raises:
             InputError: a slider that is none; a feature that is not here.
         """
-        made = []
-        bases = list(self._rack.bases.values())
-        for slider in sliders:
-            plain = {k: v for k, v in slider.items() if k != "on"}
-            one = Setting.from_json(plain, self.model, bases)
-            if slider.get("on", True):
-                made.append(one)
-        return made
+        return [one for one, on in map(self._read_slider, sliders) if on]
+
+    def _read_slider(self, slider: Mapping[str, Any]) -> tuple[Setting, bool]:
+        """A slider's setting, and whether it is on."""
+        plain = {k: v for k, v in slider.items() if k != "on"}
+        on = slider.get("on", True)
+        if not isinstance(on, bool):
+            raise InputError(f"'on' of a slider is {on!r}.", "It must be true or false.")
+        return Setting.from_json(plain, self.model, list(self._rack.bases.values())), on
+
+    def _changed(self, settings: Any, name: str) -> Any:
+        if name != "sliders":
+            return settings
+        read = map(self._read_slider, settings.sliders)  # what was left out gets its default
+        return replace(settings, sliders=tuple(one.to_json() | {"on": on} for one, on in read))
 
     def _check(self, settings: SliderSettings) -> None:
+        for message in settings.messages:
+            if not all(isinstance(message.get(k), str) for k in ("role", "content")):
+                raise InputError("A message needs a role and a content, both texts.")
         made = self._settings_in(settings.sliders)
         held = self._hold(settings)
         for one in made:
@@ -149,39 +194,58 @@ class SliderView(LiveView):
         self._show_known(picture.settings.sliders)
 
     def _show_known(self, sliders: Sequence[Mapping[str, Any]] | None = None) -> None:
-        shown = self.sliders if sliders is None else sliders
-        ids = [s["feature"] for s in shown]
-        self.known = {i: self._rack.about(self._rack.find(i)) for i in ids}
+        self.known = self._about(self.sliders if sliders is None else sliders)
+
+    def _about(self, sliders: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {s["feature"]: self._rack.about(self._rack.find(s["feature"])) for s in sliders}
 
     @property
     def settings(self) -> dict[str, Any]:
         """Everything that is asked for, as plain JSON; assign it to go back there."""
-        made = {n: getattr(self, n) for n in self._setting_names() if n != "edits"}
-        out: dict[str, Any] = json.loads(json.dumps(made))
-        return out
+        return self._plain(self)
 
     @settings.setter
     def settings(self, given: Mapping[str, Any] | str) -> None:
-        data = json.loads(given) if isinstance(given, str) else dict(given)
-        known = [n for n in self._setting_names() if n != "edits"]
-        for name in data:
-            if name not in known:
-                raise InputError(f"There is no setting {name!r}.", nearest(name, known))
+        made = self._asked_for(given)
+        self._start(made)
+
+    @classmethod
+    def _plain(cls, settings: Any) -> dict[str, Any]:
+        made = {n: getattr(settings, n) for n in cls._setting_names() if n != "edits"}
+        out: dict[str, Any] = json.loads(json.dumps(made))
+        return out
+
+    def _asked_for(self, given: Mapping[str, Any] | str) -> Any:
+        """The present settings with those that are given in their place, checked.
+
+        Raises:
+            InputError: no JSON, an unknown key, a value that is refused.
+        """
+        data = reader.read(given, [n for n in self._setting_names() if n != "edits"])
+        data = {n: reader.value_of(self, n, v) for n, v in data.items()}
         now = {n: getattr(self, n) for n in self._setting_names()} | data
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in now.items()}
-        made = self._made_of(**plain)
+        plain["text"] = whole_characters(plain["text"])
+        made = self._changed(self._made_of(**plain), "sliders")
         self._check(made)
-        self._start(made)
+        return made
+
+    def _on_settings(self, request: Request) -> None:
+        """Settings that were pasted: read and checked here; the page then asks to run them."""
+        made = self._asked_for(request.get("settings", str))
+        self._answer(request, settings=self._plain(made), known=self._about(made.sliders))
 
     def _read_sliders(self, request: Request) -> dict[str, Any]:
         """What every run of these views asks for."""
         sliders = request.get("sliders", list)
-        if not all(isinstance(s, Mapping) for s in sliders):
-            raise InputError("The request 'run' came without usable 'sliders'.")
+        messages = request.optional("messages", list, self.messages)
+        for name, given in (("sliders", sliders), ("messages", messages)):
+            if not all(isinstance(one, Mapping) for one in given):
+                raise InputError(f"The request 'run' came without usable {name!r}.")
         return {
             "text": whole_characters(request.get("text", str)),
             "chat": request.optional("chat", bool, False),
-            "messages": tuple(self.messages),
+            "messages": tuple(messages),
             "sliders": tuple(sliders),
         }
 

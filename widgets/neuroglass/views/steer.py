@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from neuroglass.model.edits import Edit
     from neuroglass.model.live import LiveModel
 
+MOST = 64  # samples
 _OPTIONS = ("n", "max_new_tokens", "temperature", "top_p", "seed", "stop", "tokens")
 # a sweep needs texts that differ: of a greedy one there would be one for each strength
 _WARM = 0.8
@@ -92,6 +93,8 @@ class Steer(SliderView):
     _esm = bundle("steer", "js")
     _css = bundle("steer", "css")
     _handlers: ClassVar[dict[str, str]] = {**SliderView._handlers, "dose": "_on_dose"}
+    _cheap: ClassVar[Mapping[str, Any]] = {"max_new_tokens": 1}
+    _kept: ClassVar[Sequence[str]] = ("readout", "sweep", "theme")
 
     n = t.Int(1).tag(sync=True)
     max_new_tokens = t.Int(50).tag(sync=True)
@@ -139,25 +142,16 @@ class Steer(SliderView):
         self._begin(model, settings, choices=self._rack.choices(), **traits)
         self._show_known()
 
-    @classmethod
-    def from_state(
-        cls, state: Mapping[str, Any], model: LiveModel | None = None, **options: Any
-    ) -> Steer:
-        """What `state` describes: live with a `model` (``bases=``, ``store=``), else a picture."""
-        if model is None:
-            return super().from_state(state)
-        view = cls(model, prompt=state["text"] or " ", max_new_tokens=1, **options)
-        view.settings = {k: state[k] for k in view.settings if k in state}
-        view.wait()
-        view.readout, view.theme = state["readout"], state["theme"]
-        view.set_trait("sweep", state["sweep"])
-        return view
-
     # -- settings ----------------------------------------------------------------------------
 
     @t.validate(*_OPTIONS)
     def _check_option(self, proposal: Any) -> Any:
         return self._checked(proposal)
+
+    def _check(self, settings: Any) -> None:
+        if settings.n > MOST:
+            raise InputError(f"n is {settings.n}.", f"Give 1 to {MOST}.")
+        super()._check(settings)
 
     def _hold(self, settings: _Settings) -> Session:
         key = replace(settings, sliders=(), edits=())

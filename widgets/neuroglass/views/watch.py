@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import html
 import threading
+import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 import traitlets as t
@@ -24,8 +25,11 @@ from neuroglass.model.positions import At, Extent, Positions
 from neuroglass.model.sites import Site
 from neuroglass.steering import watch as watching
 from neuroglass.steering.readouts import Meter
+from neuroglass.steering.setting import positions_from_json, positions_json
 from neuroglass.steering.watch import Action, Firing
+from neuroglass.views import settings as reader
 from neuroglass.views.base import View, bundle
+from neuroglass.views.protocol import Request
 from neuroglass.views.rack import Rack
 from neuroglass.views.steered import number
 
@@ -42,6 +46,17 @@ _EVERY = 0.1  # seconds between pictures
 TEXTS = 6  # rows drawn, newest first
 _TOKENS = 2_000  # of each
 _FIRINGS = 300
+
+
+def _all(given: Any, kind: type | types.UnionType) -> bool:
+    """A list of `kind`; true and false are no numbers."""
+    return isinstance(given, list) and all(
+        isinstance(x, kind) and not isinstance(x, bool) for x in given
+    )
+
+
+def _numbers(given: Any) -> bool:
+    return _all(given, int | float) or _all([given], int | float)
 
 
 @dataclass(eq=False)
@@ -79,7 +94,7 @@ class Watch(View):
         **traits: ``theme``, ``title``.
 
     Traits:
-        frame: the newest texts and their firings.
+        frame: the newest texts and their firings, and the settings.
 
     Raises:
         InputError: no feature, another model's, a threshold that is no number, an unknown action.
@@ -87,6 +102,7 @@ class Watch(View):
 
     _esm = bundle("watch", "js")
     _css = bundle("watch", "css")
+    _handlers: ClassVar[dict[str, str]] = {**View._handlers, "settings": "_on_settings"}
 
     frame = t.Dict().tag(sync=True)
 
@@ -114,40 +130,134 @@ class Watch(View):
             )
         self.model = model
         self._rack = Rack(model, bases, store)
-        given = [features] if isinstance(features, str) else list(features)
-        found: list[Any] = [self._rack.find(f) if isinstance(f, str) else f for f in given]
+        self._scales = dict(scales or {})
+        self._listen = listen
+        self._texts: dict[tuple[int, int], list[int]] = {}  # (text, row) -> ids, in order
+        self._dirty = threading.Event()
+        self._lock_texts = threading.Lock()
+        self._inner = self._make(
+            [features] if isinstance(features, str) else features,
+            thresholds,
+            unit=unit,
+            action=action,
+            value=value,
+            positions=positions,
+            skip_special=skip_special,
+        )
+        self._count = 0
+        self._seen = 0  # texts, also those that are not drawn any more
+        self._named = "title" in traits
+        super().__init__(**traits)
+        self.set_trait("live", True)
+        self._tell()
+
+    def _make(
+        self,
+        features: Sequence[Feature | str],
+        thresholds: float | Sequence[float],
+        *,
+        unit: Unit,
+        **options: Any,
+    ) -> watching.Watch:
+        found: list[Any] = [self._rack.find(f) if isinstance(f, str) else f for f in features]
         known: dict[str, Scales] = {}
         for feature in found:
             if isinstance(feature, Feature):
                 self._rack.own(feature)
                 known[feature.id] = self._rack.known(feature)
-        self._listen = listen
-        self._texts: dict[tuple[int, int], list[int]] = {}  # (text, row) -> ids, in order
-        self._dirty = threading.Event()
-        self._lock_texts = threading.Lock()
-        self._inner = watching.Watch(
-            model,
+        return watching.Watch(
+            self.model,
             found,
             thresholds,
             unit=unit,
-            scales={**known, **(scales or {})},
-            action=action,
-            value=value,
-            positions=positions,
-            skip_special=skip_special,
+            scales={**known, **self._scales},
             listen=self._fired,
+            **options,
         )
-        self._count = 0
-        title = f"watching {model.name} · {action}"
-        super().__init__(**{"title": title, **traits})
-        self.set_trait("live", True)
-        self.set_trait("frame", self._drawn())
-        lines, handles = self._rack.handles(self._inner.features)
-        more = "" if action == "mark" else f", action={action!r}"
-        more += f", value={value!r}" if action == "clamp" else ""
-        call = f"ng.Watch(model, [{', '.join(handles)}], {list(self._inner.limits)}{more})"
-        made = ["import neuroglass as ng", "", f"model = {model.code}", *lines, call]
-        self.code = "\n".join(made)
+
+    def _tell(self) -> None:
+        """Show what is watched: title, code, frame."""
+        inner = self._inner
+        lines, handles = self._rack.handles(inner.features)
+        more = "" if inner.action == "mark" else f", action={inner.action!r}"
+        more += f", value={inner.value!r}" if inner.action == "clamp" else ""
+        more += "" if inner.positions == "all" else f", positions={inner.positions!r}"
+        more += "" if inner.skip_special else ", skip_special=False"
+        call = f"ng.Watch(model, [{', '.join(handles)}], {list(inner.limits)}{more})"
+        made = ["import neuroglass as ng", "", f"model = {self.model.code}", *lines, call]
+        with self._writing():
+            if not self._named:
+                self.title = f"watching {self.model.name} · {inner.action}"
+            self.code = "\n".join(made)
+            self.set_trait("frame", self._drawn())
+
+    @classmethod
+    def from_state(
+        cls, state: Mapping[str, Any], model: LiveModel | None = None, **options: Any
+    ) -> Self:
+        """What `state` describes: a picture, or with a `model` a watch of the same features.
+
+        Texts and firings of a live one begin anew: those of the state are in its picture.
+
+        Args:
+            state: from ``.state``.
+            model: the model that it was made with.
+            options: ``bases=``, ``store=``, ``scales=`` and ``listen=``, as in the constructor.
+
+        Raises:
+            InputError: the state of another kind of view; a feature that is not here.
+        """
+        if model is None:
+            return super().from_state(state)
+        cls._own(state)
+        asked = state["frame"]["settings"]
+        positions = positions_from_json(asked["positions"])
+        view = cls(model, **{**asked, "positions": positions}, **options)
+        view.theme = state["theme"]
+        return view
+
+    # -- settings ----------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What is watched, as plain JSON; assign it to go back there.
+
+        What the model does from then on is watched so; texts and firings so far stay.
+        """
+        inner = self._inner
+        return {
+            "features": [f.id for f in inner.features],
+            "thresholds": list(inner.limits),
+            "unit": "raw",
+            "action": inner.action,
+            "value": inner.value,
+            "positions": positions_json(inner.positions),
+            "skip_special": inner.skip_special,
+        }
+
+    @settings.setter
+    def settings(self, given: Mapping[str, Any] | str) -> None:
+        now = self.settings
+        made = now | reader.read(given, now)
+        for name, good, kind in (
+            ("features", _all(made["features"], str), "a list of features, each by its id"),
+            ("thresholds", _numbers(made["thresholds"]), "a number, or one for each feature"),
+            ("unit", isinstance(made["unit"], str), "a text"),
+            ("action", isinstance(made["action"], str), "a text"),
+            ("value", _all([made["value"]], int | float), "a number"),
+            ("skip_special", isinstance(made["skip_special"], bool), "true or false"),
+        ):
+            if not good:
+                raise InputError(f"The setting {name!r} is {made[name]!r}.", f"It must be {kind}.")
+        made["positions"] = positions_from_json(made["positions"])
+        inner = self._make(**made)
+        with self._lock:
+            self._inner = inner.follow(self._inner)
+            self._tell()
+
+    def _on_settings(self, request: Request) -> None:
+        self.settings = request.get("settings", str)
+        self._answer(request, settings=self.settings)
 
     # -- as an edit --------------------------------------------------------------------------
 
@@ -172,6 +282,7 @@ class Watch(View):
         positions = at.last(at.ids.shape[1]).tolist()
         with self._lock_texts:
             for row, (where, ids) in enumerate(zip(positions, at.ids.tolist(), strict=True)):
+                self._seen += (text, row) not in self._texts
                 kept = self._texts.setdefault((text, row), [])
                 for position, token in zip(where, ids, strict=True):
                     if position < 0:
@@ -237,8 +348,10 @@ class Watch(View):
                 for f in firings[-_FIRINGS:]
                 if (f.text, f.row) in inside
             ],
+            "older": self._seen - len(texts),
             "total": len(firings),
             "runs": self._count,
+            "settings": self.settings,
         }
 
     # -- results -----------------------------------------------------------------------------
@@ -257,6 +370,7 @@ class Watch(View):
         self._inner.clear()
         with self._lock_texts:
             self._texts.clear()
+            self._seen = 0
         self._show()
 
     def fallback_html(self) -> str:

@@ -7,7 +7,10 @@ import { focusable, h, setText } from "../../core/dom.js";
 import { FeatureFinder } from "../../core/feature-finder.js";
 import { compact, count, percent, quoted, withSign } from "../../core/format.js";
 import type { Mounting } from "../../core/mount.js";
+import type { Reply } from "../../core/protocol.js";
+import { SettingsPanel } from "../../core/settings-panel.js";
 import { Shell } from "../../core/shell.js";
+import type { About } from "../../core/slider.js";
 import { SliderList } from "../../core/slider-list.js";
 import { TextBox } from "../../core/text-box.js";
 import type { Traits, WireNext, WirePeek } from "./synced.js";
@@ -20,6 +23,8 @@ const HEADS = [
   ["Δ ln p", "change of the log-probability, nats"],
   ["rank", "untouched → steered, 1 the likeliest"],
 ] as const;
+
+type Asked = Pick<Traits, "text" | "chat" | "messages" | "k" | "sliders">;
 
 interface BarRow {
   element: HTMLElement;
@@ -34,6 +39,7 @@ export class PeekView {
   readonly #shell: Shell<Traits>;
   readonly #sliders: SliderList;
   readonly #finder: FeatureFinder;
+  readonly #settings: SettingsPanel;
   readonly #text: TextBox;
   readonly #chat = focusable(h("input", { type: "checkbox" }));
   readonly #chatField = h("label", { class: "ng-field", title: "read it as a user's message, through the model's chat template" }, this.#chat, h("span", { class: "ng-name" }, "chat"));
@@ -44,6 +50,7 @@ export class PeekView {
   readonly #facts = h("p", { class: "ng-peek-facts" });
   #rows: BarRow[] = [];
   #text0 = "";
+  #messages: Traits["messages"] = []; // before it
 
   constructor(mounting: Mounting<Traits>) {
     const shell = (this.#shell = new Shell(mounting, "peek", "next token"));
@@ -60,6 +67,10 @@ export class PeekView {
         this.#sliders.set([...this.#sliders.sliders, ...found.map(({ slider }) => slider)], known);
       },
     });
+    this.#settings = new SettingsPanel(
+      () => this.#asked,
+      (settings) => shell.ask("settings", { settings }, (reply) => this.#given(reply)),
+    );
     this.#text = new TextBox("prompt", "What comes next after this?", (text) => {
       this.#text0 = text;
       this.#run();
@@ -75,7 +86,7 @@ export class PeekView {
     const head = h("tr", {}, ...HEADS.map(([name, title]) => h("th", { scope: "col", title: title || null }, name)));
     this.#table = h("table", { class: "ng-next" }, h("thead", {}, head), this.#body);
     const part = {
-      body: [this.#sliders.element, this.#finder.element, this.#editor, h("div", { class: "ng-next-box" }, this.#table), this.#facts],
+      body: [this.#sliders.element, this.#finder.element, this.#settings.element, this.#editor, h("div", { class: "ng-next-box" }, this.#table), this.#facts],
       size: () => {
         const pieces = shell.synced.get("frame").prompt?.pieces;
         return pieces ? count(pieces.length, "token") : null;
@@ -92,27 +103,48 @@ export class PeekView {
       shell.rpc.alive();
       this.#showFrame();
     });
-    shell.on(["text", "chat", "k", "sliders", "choices", "live"], () => {
+    shell.on(["text", "chat", "messages", "k", "sliders", "choices", "live"], () => {
       if (!shell.running && !this.#text.composing) this.#showSettings();
     });
     shell.on(["known"], () => this.#showSliders());
   }
 
+  get #asked(): Asked {
+    return { text: this.#text0, chat: this.#chat.checked, messages: this.#messages, k: Number(this.#k.value), sliders: this.#sliders.sliders };
+  }
+
   #run(): void {
     if (!this.#shell.live) return;
-    this.#shell.run({ text: this.#text0, chat: this.#chat.checked, k: Number(this.#k.value), sliders: this.#sliders.sliders });
+    this.#shell.run(this.#asked);
+    this.#settings.show(true);
     this.#shell.show();
+  }
+
+  /** What the kernel read in pasted settings: it is run as if a person had set all of it by hand. */
+  #given(reply: Reply & { settings?: Asked; known?: Record<string, About> }): void {
+    if (reply.settings) {
+      this.#fields(reply.settings);
+      this.#sliders.set(reply.settings.sliders, reply.known);
+    }
+    this.#settings.answer(reply);
+  }
+
+  #fields({ text, chat, messages, k }: Omit<Asked, "sliders">): void {
+    this.#text0 = this.#text.value = text;
+    this.#chat.checked = chat;
+    this.#messages = messages;
+    this.#k.value = String(k);
+    this.#k.setAttribute("aria-invalid", "false");
   }
 
   #showSettings(): void {
     const { synced, live } = this.#shell;
-    this.#text0 = this.#text.value = synced.get("text");
-    this.#chat.checked = synced.get("chat");
+    this.#fields({ text: synced.get("text"), chat: synced.get("chat"), messages: synced.get("messages"), k: synced.get("k") });
     this.#chatField.hidden = !synced.get("choices").chat;
-    this.#k.value = String(synced.get("k"));
     this.#finder.offer(synced.get("choices"));
     this.#finder.element.hidden = this.#editor.hidden = !live;
     this.#sliders.show(synced.get("sliders"), synced.get("known"), synced.get("choices"), live);
+    this.#settings.show(live);
   }
 
   #showSliders(): void {

@@ -10,6 +10,7 @@ import type { WireSweep, WireTexts } from "./wire.js";
 export interface Writing {
   text: string;
   chat: boolean;
+  messages: { role: string; content: string }[]; // before the text
   n: number;
   max_new_tokens: number;
   temperature: number;
@@ -20,7 +21,6 @@ export interface Writing {
 }
 
 export interface Traits extends BaseTraits, Writing {
-  messages: { role: string; content: string }[];
   sliders: Slider[];
   known: Record<string, About>;
   choices: SliderChoices;
@@ -30,4 +30,4 @@ export interface Traits extends BaseTraits, Writing {
   sweep: Partial<WireSweep>;
 }
 
-export const WRITING = ["text", "chat", "n", "max_new_tokens", "temperature", "top_p", "seed", "stop", "tokens"] as const;
+export const WRITING = ["text", "chat", "messages", "n", "max_new_tokens", "temperature", "top_p", "seed", "stop", "tokens"] as const;

@@ -3,14 +3,15 @@
  * shell. In: the model and the element of a cell. Every move asks for a run with all settings; tokens stream in as replies
  * to it, and those of an older request are never drawn: the requests' channel passes on the newest only.
  */
-import { copyText, copyTokens } from "../../core/clipboard.js";
-import { button, focusable, h, setText } from "../../core/dom.js";
+import { copyTokens } from "../../core/clipboard.js";
+import { focusable, h, setText } from "../../core/dom.js";
 import { FeatureFinder } from "../../core/feature-finder.js";
 import { count } from "../../core/format.js";
 import type { Mounting } from "../../core/mount.js";
 import type { Reply } from "../../core/protocol.js";
+import { SettingsPanel } from "../../core/settings-panel.js";
 import { Shell } from "../../core/shell.js";
-import type { Slider } from "../../core/slider.js";
+import type { About, Slider } from "../../core/slider.js";
 import { SliderList } from "../../core/slider-list.js";
 import { Strip } from "../../core/strip.js";
 import { TokenPointer } from "../../core/token-pointer.js";
@@ -26,6 +27,7 @@ export class SteerView {
   readonly #shell: Shell<Traits>;
   readonly #sliders: SliderList;
   readonly #finder: FeatureFinder;
+  readonly #settings: SettingsPanel;
   readonly #writing: WritingControls;
   readonly #prompt: Strip;
   readonly #promptLine: HTMLElement;
@@ -48,8 +50,12 @@ export class SteerView {
     this.#sliders = new SliderList({
       changed: () => this.#run(),
       measure: (features) => this.#measure(features),
-      sweep: (slider) => this.#sweep(slider),
+      sweep: (slider, values) => this.#sweep(slider, values),
     });
+    this.#settings = new SettingsPanel(
+      () => ({ ...this.#draft, sliders: this.#sliders.sliders }),
+      (settings) => shell.ask("settings", { settings }, (reply) => this.#given(reply)),
+    );
     this.#finder = new FeatureFinder({
       search: (request) => shell.ask("search", request, (reply) => this.#finder.answer(reply)),
       contrast: (request) => shell.ask("contrast", request, (reply) => this.#finder.answer(reply)),
@@ -77,15 +83,9 @@ export class SteerView {
       shell.synced.write({ readout: this.#readout.value });
       this.#draw();
     });
-    const settings = button("Copy settings", { class: "ng-button", title: "all settings as JSON: steer.settings = '…' goes back to them" }, () => {
-      void copyText(JSON.stringify({ ...this.#draft, messages: shell.synced.get("messages"), sliders: this.#sliders.sliders }), this.#bar).then((done) => {
-        settings.textContent = done ? "Copied" : "Not allowed to copy";
-        setTimeout(() => (settings.textContent = "Copy settings"), 1_500);
-      });
-    });
-    this.#bar = h("div", { class: "ng-bar-line" }, h("label", { class: "ng-field" }, h("span", { class: "ng-name" }, "colours"), this.#readout), settings);
+    this.#bar = h("div", { class: "ng-bar-line" }, h("label", { class: "ng-field" }, h("span", { class: "ng-name" }, "colours"), this.#readout));
     const part = {
-      body: [this.#sliders.element, this.#finder.element, this.#writing.element, this.#promptLine, this.#bar, this.#pair.element, this.#facts, this.#dose.element],
+      body: [this.#sliders.element, this.#finder.element, this.#settings.element, this.#writing.element, this.#promptLine, this.#bar, this.#pair.element, this.#facts, this.#dose.element],
       size: () => (this.#events.length ? count(this.#events.length, "token") : null),
       empty: () => (this.#events.length ? null : "Nothing written yet."),
       notice: () => (shell.synced.get("frame").stopped && !shell.running ? `Stopped after ${count(this.#events.length, "token")}.` : null),
@@ -127,11 +127,22 @@ export class SteerView {
   // --- requests -------------------------------------------------------------------------------------------------
 
   #run(): void {
-    const { synced } = this.#shell;
     if (!this.#shell.live) return;
     this.#pair.old = true;
-    this.#shell.run({ ...this.#draft, messages: synced.get("messages"), sliders: this.#sliders.sliders }, (reply) => this.#arrived(reply));
+    this.#shell.run({ ...this.#draft, sliders: this.#sliders.sliders }, (reply) => this.#arrived(reply));
+    this.#settings.show(true);
     this.#shell.show();
+  }
+
+  /** What the kernel read in pasted settings: it is run as if a person had set all of it by hand. */
+  #given(reply: Reply & { settings?: Writing & { sliders: Slider[] }; known?: Record<string, About> }): void {
+    if (reply.settings) {
+      const { sliders, ...writing } = reply.settings;
+      this.#draft = writing;
+      this.#writing.show(writing, this.#shell.synced.get("choices").chat ?? false);
+      this.#sliders.set(sliders, reply.known);
+    }
+    this.#settings.answer(reply);
   }
 
   /** One more token of the newest request. */
@@ -170,11 +181,11 @@ export class SteerView {
     }
   }
 
-  #sweep(slider: number): void {
+  #sweep(slider: number, values: number[]): void {
     this.#dose.progress(0);
     this.#shell.ask(
       "dose",
-      { slider, values: [], n: 3 },
+      { slider, values, n: 3 },
       ({ error }) => this.#dose.progress(null, error ? [error.message, error.hint].filter(Boolean).join(" ") : ""),
       ({ progress }) => {
         const [done, total] = progress as [number, number];
@@ -192,6 +203,7 @@ export class SteerView {
     this.#finder.offer(synced.get("choices"));
     this.#finder.element.hidden = this.#writing.element.hidden = !this.#shell.live;
     this.#showSliders(synced.get("sliders"));
+    this.#settings.show(this.#shell.live);
   }
 
   #showSliders(sliders: Slider[]): void {

@@ -17,8 +17,10 @@ export interface WireWatch {
   value: number | null;
   texts: WireWatched[];
   firings: WireFiring[];
+  older: number; // texts that are not drawn
   total: number;
   runs: number;
+  settings: object; // as JSON for the panel; Python alone reads them
 }
 
 export interface Traits extends BaseTraits {

@@ -7,6 +7,7 @@ import { shade } from "../../core/colour.js";
 import { focusable, h, setText } from "../../core/dom.js";
 import { compact, count, quoted } from "../../core/format.js";
 import type { Mounting } from "../../core/mount.js";
+import { SettingsPanel } from "../../core/settings-panel.js";
 import { Shell } from "../../core/shell.js";
 import { Strip } from "../../core/strip.js";
 import { TokenPointer } from "../../core/token-pointer.js";
@@ -26,6 +27,7 @@ interface TextView {
 
 export class WatchView {
   readonly #shell: Shell<Traits>;
+  readonly #settings: SettingsPanel;
   readonly #watched = h("p", { class: "ng-watched" });
   readonly #texts = h("div", { class: "ng-watch-texts" });
   readonly #list = h("tbody");
@@ -34,8 +36,12 @@ export class WatchView {
 
   constructor(mounting: Mounting<Traits>) {
     const shell = (this.#shell = new Shell(mounting, "watch", "watched features"));
+    this.#settings = new SettingsPanel(
+      () => this.#frame?.settings ?? {},
+      (settings) => shell.ask("settings", { settings }, (reply) => this.#settings.answer(reply)),
+    );
     const part = {
-      body: [this.#watched, this.#texts, this.#table],
+      body: [this.#watched, this.#settings.element, this.#texts, this.#table],
       size: () => this.#frame && count(this.#frame.total, "firing"),
       empty: () => (this.#frame?.texts.length ? null : "Nothing has gone through the model yet: watch.generate(…), or with model.edit(watch)."),
       notice: () => this.#notice(),
@@ -46,6 +52,7 @@ export class WatchView {
       shell.rpc.alive();
       this.#draw();
     });
+    shell.on(["live"], () => this.#settings.show(shell.live));
   }
 
   get #frame(): WireWatch | null {
@@ -58,6 +65,7 @@ export class WatchView {
     if (!frame) return null;
     const rows = frame.texts.reduce((sum, { left_out }) => sum + left_out, 0);
     const said = [
+      ...(frame.older ? [`Texts shown: the newest ${frame.texts.length} of ${frame.texts.length + frame.older}.`] : []),
       ...(rows ? [`${count(rows, "token")} at the ends of texts are not drawn.`] : []),
       ...(frame.firings.length < frame.total ? [`Firings shown: ${frame.firings.length} of ${frame.total}; all of them: watch.to_frame().`] : []),
     ];
@@ -67,12 +75,15 @@ export class WatchView {
   #draw(): void {
     const frame = this.#frame;
     if (!frame) return;
+    this.#settings.show(this.#shell.live);
     this.#shell.frame({}, () => {
       const label = new Map(frame.features.map((one) => [one.id, one]));
       const action = frame.action === "clamp" ? `clamped to ${compact(frame.value ?? NaN)}` : (DONE[frame.action] ?? frame.action);
       setText(this.#watched, `${frame.features.map((one) => `${one.label} > ${compact(one.limit ?? NaN)}`).join(" · ")} — ${action}`);
+      // a text's first token can have values of another size in it (massive activations): the others make the scale
+      const later = frame.firings.filter(([, , position]) => position > 0);
       const most = new Map<string, number>();
-      for (const [, , , id, value] of frame.firings) most.set(id, Math.max(most.get(id) ?? 0, value ?? 0));
+      for (const [, , , id, value] of later) most.set(id, Math.max(most.get(id) ?? 0, value ?? 0));
       while (this.#views.length > frame.texts.length) this.#views.pop()?.element.remove();
       frame.texts.forEach((text, k) => {
         const view = (this.#views[k] ??= this.#make(label));
@@ -108,7 +119,7 @@ export class WatchView {
     const kind = ["", " ng-raw", " ng-special"][text?.kinds[i] ?? 0] ?? "";
     const here = fired.get(i) ?? [];
     // the strongest against its own largest; a token that fired always has the outline, too
-    const share = Math.max(0, ...here.map(([, , , id, value]) => (value ?? 0) / Math.max(most.get(id) ?? 1, 1e-9)));
+    const share = Math.max(0, ...here.map(([, , , id, value]) => Math.min(1, (value ?? 0) / Math.max(most.get(id) ?? 0, 1e-9))));
     const name = here.length ? ` ${shade(Math.max(share, 0.03), [0, 1], false).name} ng-fired` : "";
     return kind + name + pointer.classOf(i);
   }
