@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from neuroglass.views.browser import FeatureBrowser
     from neuroglass.views.dashboard import FeatureDashboard
     from neuroglass.views.export import export_notebook, save_html
+    from neuroglass.views.feature_map import FeatureMap
     from neuroglass.views.heatmap import TokenHeatmap
     from neuroglass.views.link import Link, link
     from neuroglass.views.live_heatmap import LiveTokenHeatmap, heatmap
@@ -95,6 +96,7 @@ _WHERE = {
     "Window": "explanation.records",
     "Feature": "model.basis",
     "FeatureDashboard": "views.dashboard",
+    "FeatureMap": "views.feature_map",
     "Generation": "model.generate",
     "Gradients": "model.gradients",
     "Head": "model.basis",
@@ -181,6 +183,7 @@ __all__ = [
     "Feature",
     "FeatureBrowser",
     "FeatureDashboard",
+    "FeatureMap",
     "FeatureRecord",
     "Generation",
     "Gradients",
