@@ -190,11 +190,11 @@ class FeatureMap(StoreView):
     def _write_code(self) -> None:
         store = self._stores[0]
         model = f", {store.model.code}" if store.has_basis else ""
-        lines = [f"store = ng.open_store({_address(store)!r}{model})"]
+        lines = [f"store = ng.open_store({address_of(store)!r}{model})"]
         names = []
         for k, other in enumerate(self._stores[1:], 1):
             names.append(f"other_{k}")
-            lines.append(f"other_{k} = ng.open_store({_address(other)!r}{model})")
+            lines.append(f"other_{k} = ng.open_store({address_of(other)!r}{model})")
         call = f"ng.FeatureMap(store, method={self.method!r}, colour={self.colour!r}"
         call += f", others=[{', '.join(names)}]" if names else ""
         call += f", parameters={self._given!r}" if self._given else ""
@@ -371,7 +371,8 @@ def _own(name: str, values: Any, store: Store) -> np.ndarray[Any, Any]:
     return made
 
 
-def _address(store: Store) -> str:
+def address_of(store: Store) -> str:
+    """What ``ng.open_store`` opens it by."""
     from neuroglass import zoo
 
     home = zoo.path("stores").resolve()
