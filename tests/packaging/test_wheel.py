@@ -56,6 +56,8 @@ def check_wheel(wheel: Path, target: Path, env: dict[str, str]) -> None:
     for wanted in (
         "static/feature_map.js",
         "static/feature_map.css",
+        "static/head_dashboard.js",
+        "static/head_dashboard.css",
         "static/heatmap.js",
         "static/heatmap.css",
         "static/logit_lens.js",

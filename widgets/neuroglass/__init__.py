@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from neuroglass.views.dashboard import FeatureDashboard
     from neuroglass.views.export import export_notebook, save_html
     from neuroglass.views.feature_map import FeatureMap
+    from neuroglass.views.head_dashboard import HeadDashboard
     from neuroglass.views.heatmap import TokenHeatmap
     from neuroglass.views.link import Link, link
     from neuroglass.views.live_heatmap import LiveTokenHeatmap, heatmap
@@ -100,6 +101,7 @@ _WHERE = {
     "Generation": "model.generate",
     "Gradients": "model.gradients",
     "Head": "model.basis",
+    "HeadDashboard": "views.head_dashboard",
     "InputError": "model.errors",
     "JumpReLU": "sae.recipes",
     "Latents": "sae.latents",
@@ -188,6 +190,7 @@ __all__ = [
     "Generation",
     "Gradients",
     "Head",
+    "HeadDashboard",
     "InputError",
     "JumpReLU",
     "Keep",

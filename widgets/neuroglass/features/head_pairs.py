@@ -117,11 +117,9 @@ def summary(store: Store, pairs: pd.DataFrame) -> dict[str, Any]:
     corpus = store.corpus
 
     def commonest(name: str) -> list[Any]:
-        ids = [
-            int(corpus.ids[int(corpus.starts[r.document]) + at])
-            for r in top.itertuples()
-            if (at := int(getattr(r, name))) >= int(r.start)  # not one that leads the window
-        ]
+        own = top[top[name] >= top["start"]]  # not one that leads the window
+        places = corpus.starts[own["document"].to_numpy()] + own[name].to_numpy()
+        ids = corpus.ids[places].tolist()
         found = Counter(ids).most_common(5)
         pieces = store.pieces([i for i, _ in found])
         return [[p, n] for p, (_, n) in zip(pieces, found, strict=True)]

@@ -208,9 +208,8 @@ class HeadDashboard(StoreView):
         call = f"ng.HeadDashboard(store, {self.head!r}"
         call += f", text={self.text!r}" if self.text and store.has_basis else ""
         call += f", by={self.by!r})" if self.by != "written" else ")"
-        self.code = "\n".join(
-            ["import neuroglass as ng", "", f"store = ng.open_store({address_of(store)!r}{model})", call]
-        )
+        opened = f"store = ng.open_store({address_of(store)!r}{model})"
+        self.code = "\n".join(["import neuroglass as ng", "", opened, call])
 
     # -- requests ----------------------------------------------------------------------------
 
@@ -225,6 +224,7 @@ class HeadDashboard(StoreView):
                     self._ours = False
                 self.attention = {}
                 self._reading = None
+                self.set_trait("error", None)
             self._answer(request)
             return
         made = self._model_head() if self.store.has_basis else self._need_model()
@@ -234,6 +234,11 @@ class HeadDashboard(StoreView):
             key=(self.model_id, request.view, "read"),
         )
         self._pending = job, self._answer_with(request, job, lambda r: self._draw(text, r))
+
+    def _fail(self, request: Request, error: BaseException) -> None:
+        if request.kind == "read" and not isinstance(error, Cancelled):
+            self._show_error(error)  # a trait, so that it survives a reload
+        super()._fail(request, error)
 
     def _on_ov(self, request: Request) -> None:
         position, reading = request.get("position", int), self._reading
@@ -254,7 +259,7 @@ class HeadDashboard(StoreView):
     # -- the same elsewhere --------------------------------------------------------------------
 
     def to_frame(self) -> pd.DataFrame:
-        """The head's harvested pairs: group, rank, document, query, key, tokens, value, distance."""
+        """The head's harvested pairs, as ``store.heads()`` has them, and their distance."""
         if not self.live:
             raise InputError("This is a picture.", "HeadDashboard.from_state(state, store)")
         found = head_pairs.pairs_of(self.store, self.head)
@@ -298,8 +303,9 @@ class HeadDashboard(StoreView):
 
     def __repr__(self) -> str:
         layer, head = self.head
-        tokens = len(self.attention.get("pieces", []))
-        return f"HeadDashboard(head {head} of layer {layer}{f'; {tokens} tokens' if tokens else ''})"
+        pieces = self.attention.get("pieces", [])
+        tokens = f"; {len(pieces)} tokens" if pieces else ""
+        return f"HeadDashboard(head {head} of layer {layer}{tokens})"
 
     def fallback_html(self) -> str:
         """The strongest pairs as a table."""
@@ -339,7 +345,7 @@ def _frame(store: Store, head: Address) -> dict[str, Any]:
     """What the store knows of a head, and which others there are."""
     pairs = head_pairs.pairs_of(store, head)
     largest = store.sql("SELECT layer, head, max(value) AS value FROM heads GROUP BY ALL")
-    found = {(int(r.layer), int(r.head)): float(r.value) for r in largest.itertuples()}
+    found = {(int(a), int(b)): float(v) for a, b, v in largest.to_numpy().tolist()}
     have = head_pairs.harvested(store)
     size = None
     if store.has_basis:
