@@ -70,7 +70,7 @@ class HeadDashboard(StoreView):
         "ov": "_on_ov",
     }
 
-    head: Any = t.Tuple(t.Int(), t.Int()).tag(sync=True)
+    head: Any = t.Tuple(t.Int(), t.Int(), default_value=(0, 0)).tag(sync=True)
     text = t.Unicode("").tag(sync=True)
     by = t.Enum(["written", "pattern"], default_value="written").tag(sync=True)
     token = t.Int(allow_none=True, default_value=None).tag(sync=True)

@@ -51,7 +51,20 @@ export class Heads {
       }),
     );
     this.#cursor = [Math.max(0, used.indexOf(frame.head[0])), frame.head[1]];
+    this.#reveal();
     this.#mark(document.activeElement === this.element);
+  }
+
+  /** Scrolls the cursor's cell into the grid's own window; the page stays where it is. */
+  #reveal(): void {
+    const cell = this.#cells[this.#cursor[0]]?.[this.#cursor[1]];
+    const port = this.element.getBoundingClientRect();
+    const box = cell?.getBoundingClientRect();
+    if (!box) return;
+    if (box.bottom > port.bottom) this.element.scrollTop += box.bottom - port.bottom + 8;
+    else if (box.top < port.top) this.element.scrollTop += box.top - port.top - 8;
+    if (box.right > port.right) this.element.scrollLeft += box.right - port.right + 8;
+    else if (box.left < port.left) this.element.scrollLeft += box.left - port.left - 8;
   }
 
   #choose(layer: number, head: number): void {
@@ -70,6 +83,7 @@ export class Heads {
       return;
     }
     cell.classList.add("ng-cur");
+    this.#reveal();
     cell.id = `${this.name}-head`;
     this.element.setAttribute("aria-activedescendant", cell.id);
     this.say(cell.title);

@@ -36,6 +36,7 @@ export class HeadView {
   readonly #pointer: TokenPointer;
   readonly #matrix: Matrix;
   readonly #detail = h("div", { class: "ng-detail", hidden: true });
+  readonly #hint = h("p", { class: "ng-quiet ng-hd-hint", hidden: true }, "Select a token: what it reads, who reads it, what attending to it says.");
   readonly #said = h("div", { class: "ng-columns" });
   readonly #groups: HTMLElement;
   readonly #body: HTMLElement;
@@ -73,7 +74,7 @@ export class HeadView {
       { class: "ng-hd-body" },
       h("div", { class: "ng-hd-top" }, h("div", { class: "ng-hd-name" }, this.#steps[0], this.#title, this.#steps[1]), this.#heads.element),
       this.#numbers,
-      h("section", { class: "ng-hd-live", "aria-label": "text of your own" }, this.#attach, this.#editor, this.#strip.element, this.#detail, this.#matrix.element),
+      h("section", { class: "ng-hd-live", "aria-label": "text of your own" }, this.#attach, this.#editor, this.#strip.element, h("div", { class: "ng-hd-look" }, this.#matrix.element, this.#detail, this.#hint)),
       h("section", { class: "ng-hd-stored", "aria-label": "pairs of the corpus" }, h("div", { class: "ng-hd-lists" }, this.#groups, this.#pairs.top, this.#pairs.random), this.#reach),
     );
     shell.open(
@@ -212,7 +213,7 @@ export class HeadView {
       const rows = found.map(([other, value]) => {
         const bar = h("span", { class: `ng-bar ng-bar-${which}`, "aria-hidden": "true" });
         bar.style.width = `${Math.max(1, (100 * value) / (reading.most || 1)).toFixed(1)}%`;
-        return h("tr", {}, h("td", { class: "ng-piece", dir: "auto" }, quoted(reading.pieces[other] ?? "")), h("td", { class: "ng-mark" }, String(other)), h("td", { class: "ng-track" }, bar), h("td", { class: "ng-percent" }, this.#value(reading, value)));
+        return h("tr", {}, h("td", { class: "ng-piece", dir: "auto", title: `position ${other}` }, quoted(reading.pieces[other] ?? "")), h("td", { class: "ng-mark" }, String(other)), h("td", { class: "ng-track" }, bar), h("td", { class: "ng-percent" }, this.#value(reading, value)));
       });
       return h("table", { class: "ng-top" }, h("caption", {}, caption), ...(rows.length ? rows : [h("tr", {}, h("td", {}, "nobody"))]));
     };
@@ -296,6 +297,7 @@ export class HeadView {
     this.#matrix.draw(reading, this.#shell.theme, token);
     const there = reading !== null && token !== null && token >= 0 && token < reading.n;
     this.#detail.hidden = !there;
+    this.#hint.hidden = there || reading === null;
     if (!there) {
       this.#asked = -1;
       return;

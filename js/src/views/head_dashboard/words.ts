@@ -8,7 +8,7 @@ const share = (value: number | null): string => (value === null ? "–" : `${(10
 const number = (value: number | null): string => (value === null ? "–" : compact(value));
 
 const tokens = (found: readonly (readonly [string, number])[]): Node =>
-  h("span", {}, ...found.flatMap(([piece, n], k) => [k ? " " : "", h("bdi", { class: "ng-piece" }, quoted(piece)), ` ${n}`]));
+  h("span", { class: "ng-hd-named" }, ...found.map(([piece, n]) => h("span", {}, h("bdi", { class: "ng-piece" }, quoted(piece)), h("span", { class: "ng-quiet" }, ` ${n}`))));
 
 export function numbers(summary: WireSummary, measured: number): Node[] {
   const s = summary;
@@ -18,7 +18,7 @@ export function numbers(summary: WireSummary, measured: number): Node[] {
     ["tokens measured", measured.toLocaleString("en-US"), "tokens of the corpus, without those that the masks leave out"],
   ];
   const right: Fact[] = [
-    ["reads back", `${number(s.distance)} tokens`, `query − key, median over the ${s.top} strongest pairs (one of each window)`],
+    ["reads back", s.distance === null ? "–" : `${number(s.distance)} ${s.distance === 1 ? "token" : "tokens"}`, `query − key, median over the ${s.top} strongest pairs (one of each window)`],
     ["itself", share(s.itself), "of the strongest pairs: key = query"],
     ["the token before", share(s.previous), "of the strongest pairs: key = query − 1"],
     ["the first token", share(s.first), "of the strongest pairs: the key is the first token of its window"],
@@ -36,8 +36,8 @@ export function reachTable({ reach, top, random }: WireSummary): HTMLElement {
   const most = Math.max(...reach.top.map((n) => n / total.top), ...reach.random.map((n) => n / total.random), 1e-9);
   const cell = (n: number, of: number, name: string): Node[] => {
     const bar = h("span", { class: `ng-bar ng-reach-${name}`, "aria-hidden": "true" });
-    bar.style.width = n ? `${Math.max(1, (100 * n) / of / most).toFixed(1)}%` : "0";
-    return [h("td", { class: "ng-track" }, bar), h("td", { class: "ng-percent", title: `${n} of ${of}` }, n ? share(n / of) : "")];
+    bar.style.width = `${Math.max(1, (100 * n) / of / most).toFixed(1)}%`;
+    return [h("td", { class: "ng-track" }, n ? bar : null), h("td", { class: "ng-percent", title: `${n} of ${of}` }, n ? share(n / of) : "")];
   };
   return h(
     "table",
