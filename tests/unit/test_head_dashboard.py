@@ -208,9 +208,7 @@ def test_text_head_and_colouring_change_what_is_shown(store: ng.Store, model: ng
     assert "tokens" in view.error["message"]
 
 
-def test_requests_from_the_page(
-    store: ng.Store, alone: Any, comms: list[RecordingComm]
-) -> None:
+def test_requests_from_the_page(store: ng.Store, alone: Any, comms: list[RecordingComm]) -> None:
     view = ng.HeadDashboard(store, (0, 1))
     ask = {"v": 1, "view": "a", "id": 1, "kind": "read", "text": TEXT}
     comm_of(view).receive(ask)
