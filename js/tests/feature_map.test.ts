@@ -115,7 +115,7 @@ describe("colours", () => {
     show();
     for (const theme of ["light", "dark"] as const) {
       const paper = parse(PAPER[theme]);
-      for (const signed of [false, true]) for (const colour of palette(theme, signed)) expect(contrast(colour, paper)).toBeGreaterThan(2.9);
+      for (const signed of [false, true]) for (const colour of palette(theme, signed)) expect(contrast(colour, paper)).toBeGreaterThan(3);
       const light = palette(theme, false).slice(0, STEPS).map(luminance);
       const sign = theme === "light" ? -1 : 1;
       expect(light.every((v, k) => k === 0 || sign * (v - (light[k - 1] ?? 0)) > -0.002)).toBe(true);
@@ -328,6 +328,19 @@ describe("the kernel", () => {
     expect(m.$(".ng-map-progress").hidden).toBe(true);
     m.model.set("frame", frame());
     expect(plane().hidden).toBe(false);
+  });
+
+  test("another way to make the map is chosen where there is a model", () => {
+    show();
+    const how = m.$(".ng-map-how") as HTMLSelectElement;
+    expect(how.closest("label")?.hidden).toBe(false);
+    how.value = "umap";
+    how.dispatchEvent(new Event("change"));
+    expect(m.model.traits.method).toBe("umap");
+    m.model.set("method", "pca"); // it was stopped
+    expect(how.value).toBe("pca");
+    m.model.set("attached", false);
+    expect(how.closest("label")?.hidden).toBe(true);
   });
 
   test("without one, everything but lists works", () => {

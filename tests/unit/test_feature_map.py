@@ -260,6 +260,14 @@ def test_a_long_making_blocks_nothing_and_can_be_stopped(
     view._start()
     view.wait(20)
     assert (len(view.to_frame()), view.progress) == (512, "")
+    go.clear()
+    began.clear()
+    view.method = "umap"  # the old map stays until there is a new one
+    assert began.wait(20)
+    assert (view.frame["method"], view.progress) == ("pca", "half of it")
+    view.stop()
+    assert (view.method, view.progress) == ("pca", "")
+    go.set()
 
 
 # ------------------------------------------------------------------ what can be coloured by
@@ -395,6 +403,9 @@ def test_state_code_and_pictures(store: ng.Store, tmp_path: Path) -> None:
     assert still.fallback_html() == view.fallback_html()
     with pytest.raises(ng.InputError, match=r"from_state\(state, store\)"):
         still.to_frame()
+    with pytest.raises(ng.InputError, match=r"from_state\(state, store\)"):
+        still.refresh()
+    still.stop()
     again = ng.FeatureMap.from_state(state, store)
     assert (again.colour, again.subset, again.feature) == ("firing", [1], 2)
     scope: dict[str, Any] = {}

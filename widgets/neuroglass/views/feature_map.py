@@ -84,6 +84,9 @@ class FeatureMap(StoreView):
     # of a picture from a state: nothing
     _stores: tuple[Store, ...] = ()
     _plane: Plane | None = None
+    _thread: threading.Thread | None = None
+    _failed: Exception | None = None
+    _stopped = threading.Event()
 
     def __init__(
         self,
@@ -107,9 +110,6 @@ class FeatureMap(StoreView):
         self._stores = (store, *others)
         self._given = dict(parameters or {})
         self._columns = {name: _own(name, v, store) for name, v in (columns or {}).items()}
-        self._thread: threading.Thread | None = None
-        self._stopped = threading.Event()
-        self._failed: Exception | None = None
         planes.parameters_of(method, self._given)
         planes.space_of(self._stores)
         self._table = map_frame.table_of(self._stores, self._columns)
@@ -205,17 +205,17 @@ class FeatureMap(StoreView):
 
     def _start(self) -> None:
         """Show the map that is kept, or make it: at once if it is quick, else on a thread."""
-        self.stop()
+        self._halt()
         self._failed = None
         parameters = planes.parameters_of(self.method, self._given)
         found = planes.kept(self._stores, self.method, parameters)
         if found is not None:
             self._show(found)
             return
-        if self._plane is not None and self._plane.method != self.method:
-            self._plane = None
-            self.frame = {}
         if not all(s.has_basis for s in self._stores):
+            if self._plane is not None:
+                self._plane = None
+                self.frame = {}
             return  # the page says what to do
         stop = self._stopped = threading.Event()
         method = self.method
@@ -269,7 +269,15 @@ class FeatureMap(StoreView):
             self.frame = map_frame.frame(self._stores, made, self._table, notice)
 
     def stop(self) -> None:
-        """End the making of a map; if none is being made, nothing happens."""
+        """End the making of a map, and go back to the one that is shown.
+
+        If none is being made, nothing happens.
+        """
+        self._halt()
+        if self._plane is not None and self._plane.method != self.method:
+            self.method = self._plane.method
+
+    def _halt(self) -> None:
         self._stopped.set()
         with self._writing():
             self.progress = ""
@@ -306,7 +314,13 @@ class FeatureMap(StoreView):
         self._answer(request, name=name, count=len(annotations.lists()[name]))
 
     def refresh(self) -> None:
-        """Read again what was said of the features: explanations, scores, lists."""
+        """Read again what was said of the features: explanations, scores, lists.
+
+        Raises:
+            InputError: this is a picture without its store.
+        """
+        if not self._has_store:
+            raise InputError("This is a picture.", "FeatureMap.from_state(state, store)")
         self._table = map_frame.table_of(self._stores, self._columns)
         if self._plane is not None:
             self._show(self._plane)

@@ -22,6 +22,8 @@ export class MapView {
   readonly #plane: Plane;
   readonly #chosen: Chosen;
   readonly #by = focusable(h("select", { class: "ng-map-by", "aria-label": "colour by" }));
+  readonly #how = focusable(h("select", { class: "ng-map-how", "aria-label": "map by" }, h("option", { value: "pca" }, "PCA"), h("option", { value: "umap" }, "UMAP")));
+  readonly #made: HTMLElement;
   readonly #find = focusable(h("input", { class: "ng-map-find", type: "search", placeholder: "explanation or token", "aria-label": "search: explanation, commonest or raised token", dir: "auto" }));
   readonly #found = h("span", { class: "ng-quiet ng-map-found", role: "status" });
   readonly #take: HTMLButtonElement;
@@ -52,6 +54,8 @@ export class MapView {
       mounting.signal,
     );
     this.#chosen = new Chosen(shell.name, { put: (name) => this.#put(name), clear: () => this.#select([]) });
+    this.#how.addEventListener("change", () => this.#write({ method: this.#how.value }));
+    this.#made = h("label", { class: "ng-field" }, h("span", { class: "ng-name" }, "map by"), this.#how);
     this.#by.addEventListener("change", () => this.#write({ colour: this.#by.value }));
     this.#find.addEventListener("input", () => this.#search());
     this.#find.addEventListener("keydown", (event) => {
@@ -67,6 +71,7 @@ export class MapView {
       "div",
       { class: "ng-map-tools" },
       h("label", { class: "ng-field" }, h("span", { class: "ng-name" }, "colour by"), this.#by),
+      this.#made,
       h("span", { class: "ng-field" }, this.#find, this.#take, this.#found),
       h("span", { class: "ng-field ng-map-hands" }, this.#lasso, inView, whole),
     );
@@ -91,11 +96,14 @@ export class MapView {
     shell.on(["colour", "subset"], () => this.#dress());
     shell.on(["feature"], () => this.#showFeature());
     shell.on(["lists"], () => this.#showChosen());
-    shell.on(["progress", "attached"], () => {
+    shell.on(["progress", "attached", "method"], () => {
       this.#showProgress();
       shell.show();
     });
-    shell.on(["live"], () => this.#showChosen());
+    shell.on(["live"], () => {
+      this.#showChosen();
+      this.#showProgress();
+    });
   }
 
   #empty(): string | null {
@@ -104,7 +112,7 @@ export class MapView {
     if (!live) return "There was no map when this page was saved.";
     if (synced.get("progress")) return "The map appears here when it is made.";
     if (synced.get("error")) return "There is no map.";
-    return synced.get("attached") ? "No map was made." : "No map of this store is kept yet. To make one, attach a model: store.attach(model), then view.attach(store).";
+    return synced.get("attached") ? "No map was made. ng.FeatureMap(store) begins anew." : "No map of this store is kept yet. To make one, attach a model: store.attach(model), then view.attach(store).";
   }
 
   #notice(): string | null {
@@ -242,6 +250,8 @@ export class MapView {
     const text = this.#shell.synced.get("progress");
     this.#progress.hidden = text === "" || !this.#shell.live;
     setText(this.#told, text);
+    this.#how.value = this.#shell.synced.get("method");
+    this.#made.hidden = !this.#shell.live || !this.#shell.synced.get("attached"); // another one needs the model
   }
 
   #showFeature(): void {
