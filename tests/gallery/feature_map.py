@@ -49,7 +49,7 @@ def _states(folder: Path) -> Iterator[State]:
     yield State("no map is kept, and there is no model", ng.FeatureMap(alone), kind="empty")
     wrong = ng.InputError("UMAP failed: n_neighbors must be greater than 1.", "Give parameters=.")
     yield State("over the last map", one, {"error": describe(wrong)}, "error")
-    yield State("100,000 points", large(store("A-1x"), 100_000), kind="long")
+    yield State("25,000 points", large(store("A-1x"), 25_000), kind="long")
     hebrew = store("A-1x")
     hebrew.annotations.explain(7, "אותיות עבריות בתחילת מילה", author="me")
     yield State("Hebrew", ng.FeatureMap(hebrew, feature=7), kind="right to left")

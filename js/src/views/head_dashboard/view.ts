@@ -2,7 +2,7 @@
  * A head's page: joins the synced state and the parts on the common shell. In: the model and the element of a cell. Out:
  * the head's numbers, its strongest pairs, how far they reach, the other heads; with a model, a text of one's own.
  */
-import { button, h, setText } from "../../core/dom.js";
+import { button, focusable, h, setText } from "../../core/dom.js";
 import { compact, quoted, withSign } from "../../core/format.js";
 import type { Mounting } from "../../core/mount.js";
 import { Shell } from "../../core/shell.js";
@@ -18,6 +18,7 @@ import { nameOf, numbers, pairLine, reachTable } from "./words.js";
 
 const TOLD = 8; // tokens in the lists
 const ATTACH = "To read a text of yours, attach a model: store.attach(model), then view.attach(store).";
+const pairList = (label: string): HTMLElement => focusable(h("ol", { class: "ng-pairs", tabindex: 0, "aria-label": label }));
 type Said = [piece: string, id: number, logit: number][];
 
 export class HeadView {
@@ -25,7 +26,7 @@ export class HeadView {
   readonly #heads: Heads;
   readonly #title = h("h3", { class: "ng-hd-title" });
   readonly #numbers = h("div", { class: "ng-columns ng-hd-numbers" });
-  readonly #pairs = { top: h("ol", { class: "ng-pairs" }), random: h("ol", { class: "ng-pairs" }) };
+  readonly #pairs = { top: pairList("strongest pairs"), random: pairList("random pairs") };
   readonly #reach = h("div", { class: "ng-hd-reach" });
   readonly #box: TextBox;
   readonly #editor: HTMLElement;
