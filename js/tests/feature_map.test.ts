@@ -35,7 +35,7 @@ let m: Mounted<Traits>;
 function show(traits: Partial<Traits> = {}): void {
   const all: Traits = {
     _version: VERSION, live: true, title: "A", theme: "light", error: null, code: "", attached: true, method: "pca", colour: "density",
-    subset: [], feature: null, progress: "", lists: ["mine"], frame: frame(), ...traits,
+    subset: [], feature: "", base: "m/neurons.0/A/", progress: "", lists: ["mine"], frame: frame(), ...traits,
   };
   m = mountView(map, all);
   if (all.live) greet(m);
@@ -162,14 +162,14 @@ describe("hands", () => {
     expect(m.$(".ng-tip").textContent).toContain("“<b>dog”");
     pointer("pointerdown", 1, 0);
     pointer("pointerup", 1, 0);
-    expect(m.model.traits.feature).toBe(1);
+    expect(m.model.traits.feature).toBe("m/neurons.0/A/1");
     expect(m.$(".ng-detail").textContent).toContain("A/1");
     pointer("pointerdown", 1, 0);
     pointer("pointerup", 1, 0);
-    expect(m.model.traits.feature).toBe(null);
+    expect(m.model.traits.feature).toBe("");
     pointer("pointerdown", 0, -1); // the other store's
     pointer("pointerup", 0, -1);
-    expect(m.model.traits.feature).toBe(null);
+    expect(m.model.traits.feature).toBe("");
     expect(spoken()).toContain("another store");
   });
 
@@ -221,14 +221,14 @@ describe("hands", () => {
     key(plane(), "ArrowUp");
     expect(spoken()).toContain("A/2, Animals");
     key(plane(), "Enter");
-    expect(m.model.traits.feature).toBe(2);
+    expect(m.model.traits.feature).toBe("m/neurons.0/A/2");
     key(plane(), "+");
     key(plane(), "-");
     key(plane(), "Escape");
     expect(m.$(".ng-tip").hidden).toBe(true);
-    expect(m.model.traits.feature).toBe(2);
+    expect(m.model.traits.feature).toBe("m/neurons.0/A/2");
     key(plane(), "Escape");
-    expect(m.model.traits.feature).toBe(null);
+    expect(m.model.traits.feature).toBe("");
     expect(plane().tabIndex).toBe(0);
     expect(plane().querySelectorAll("[tabindex]").length).toBe(0);
   });
@@ -270,9 +270,11 @@ describe("words", () => {
   });
 
   test("a feature without a direction says so; Python's and a link's choices are shown", () => {
-    show({ feature: 4 });
+    show({ feature: "m/neurons.0/A/4" });
     expect(m.$(".ng-detail").textContent).toContain("not on the map");
-    m.model.set("feature", 2);
+    m.model.set("feature", "m/neurons.0/B/2"); // of another store
+    expect(m.$(".ng-detail").hidden).toBe(true);
+    m.model.set("feature", "m/neurons.0/A/2");
     expect(m.$(".ng-map-said").textContent).toBe("Animals");
     m.model.set("subset", [1, 2, 3]);
     expect(m.$(".ng-map-count").textContent).toBe("3 features selected");
@@ -351,7 +353,7 @@ describe("the kernel", () => {
     expect(m.$(".ng-map-found").textContent).toBe("2 matches");
     pointer("pointerdown", 0, 1);
     pointer("pointerup", 0, 1);
-    expect(m.model.traits.feature).toBe(2);
+    expect(m.model.traits.feature).toBe("m/neurons.0/A/2");
   });
 
   test("a frame that contradicts itself is an error in the cell", () => {

@@ -110,8 +110,8 @@ def test_a_point_is_drawn_where_it_is_told_of_and_clicked(root: Locator) -> None
     tip.wait_for()
     assert f"A-1x/{feature}" in str(tip.text_content())
     plane.click(position={"x": x, "y": y})
-    labs.wait_until("Python has it", lambda: labs.kernel_json(page, "w.feature") == feature)
-    labs.wait_until("the other follows", lambda: labs.kernel_json(page, "other.feature") == feature)
+    labs.wait_until("Python has it", lambda: labs.kernel_json(page, "w.index") == feature)
+    labs.wait_until("the other follows", lambda: labs.kernel_json(page, "other.index") == feature)
     other = page.locator(".ng-feature_map").nth(1).locator(".ng-detail")
     assert f"A-1x/{feature}" in str(other.text_content())
     labs.kernel_eval(page, "other.feature = 3")
@@ -188,12 +188,12 @@ def test_the_keyboard_goes_from_point_to_point(root: Locator) -> None:
     page.keyboard.press("ArrowRight")
     labs.wait_until("the next", lambda: "A-1x/3," not in str(spoken.text_content()))
     page.keyboard.press("Enter")
-    labs.wait_until("picked", lambda: labs.kernel_json(page, "w.feature") not in {None, 3})
-    right = "(lambda f: bool(f.x[w.feature] > f.x[3]))(w.to_frame())"
+    labs.wait_until("picked", lambda: labs.kernel_json(page, "w.index") not in {None, 3})
+    right = "(lambda f: bool(f.x[w.index] > f.x[3]))(w.to_frame())"
     assert labs.kernel_json(page, right) is True
     page.keyboard.press("Escape")
     page.keyboard.press("Escape")
-    labs.wait_until("let go", lambda: labs.kernel_json(page, "w.feature") is None)
+    labs.wait_until("let go", lambda: labs.kernel_json(page, "w.index") is None)
 
 
 def test_dark_and_narrow(root: Locator) -> None:

@@ -390,7 +390,7 @@ def test_it_is_linked_by_feature_and_subset(store: ng.Store) -> None:
     a, b = ng.FeatureMap(store), ng.FeatureMap(store, colour="max")
     ng.link(a, b, "feature", "subset")
     a.feature, b.subset = 7, [1, 2]
-    assert (b.feature, a.subset) == (7, [1, 2])
+    assert (b.index, b.feature, a.subset) == (7, store.id(7), [1, 2])
 
 
 def test_state_code_and_pictures(store: ng.Store, tmp_path: Path) -> None:
@@ -407,7 +407,7 @@ def test_state_code_and_pictures(store: ng.Store, tmp_path: Path) -> None:
         still.refresh()
     still.stop()
     again = ng.FeatureMap.from_state(state, store)
-    assert (again.colour, again.subset, again.feature) == ("firing", [1], 2)
+    assert (again.colour, again.subset, again.index) == ("firing", [1], 2)
     scope: dict[str, Any] = {}
     exec(view.code.rsplit("\n", 1)[0], scope)
     assert scope["store"].name == "A-1x"

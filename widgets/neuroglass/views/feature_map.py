@@ -49,7 +49,7 @@ class FeatureMap(StoreView):
             annotations, a name of `columns`, or ``"firing"`` (on, ultralow, dead), ``"commonest
             token"``, ``"list"``, ``"store"``.
         subset: features that are selected.
-        feature: the one that is pointed out.
+        feature: the one that is pointed out: index, id or handle.
         others: further stores of the same model and write site, in the same space and with another
             shape of marker.
         columns: values of your own, one for each feature, by name.
@@ -77,7 +77,6 @@ class FeatureMap(StoreView):
     method = t.Unicode("pca").tag(sync=True)
     colour = t.Unicode("density").tag(sync=True)
     subset: t.List[Any] = t.List(t.Int()).tag(sync=True)
-    feature = t.Int(allow_none=True, default_value=None).tag(sync=True)
     progress = t.Unicode("").tag(sync=True)
     lists: t.List[Any] = t.List(t.Unicode()).tag(sync=True)
     frame = t.Dict().tag(sync=True)
@@ -118,7 +117,7 @@ class FeatureMap(StoreView):
             method=method,
             colour=colour,
             subset=[store.index(f) for f in subset],
-            feature=None if feature is None else store.index(feature),
+            feature=feature,
             **traits,
         )
         self.lists = list(store.annotations.lists())
@@ -164,11 +163,6 @@ class FeatureMap(StoreView):
                 )
         return proposal["value"]
 
-    @t.validate("feature")
-    def _check_feature(self, proposal: Any) -> Any:
-        value = proposal["value"]
-        return value if value is None or not self._has_store else self._stores[0].index(value)
-
     @t.validate("subset")
     def _check_subset(self, proposal: Any) -> Any:
         value = list(dict.fromkeys(proposal["value"]))
@@ -188,18 +182,17 @@ class FeatureMap(StoreView):
         return [c["key"] for c in made]
 
     def _write_code(self) -> None:
-        store = self._stores[0]
-        model = f", {store.model.code}" if store.has_basis else ""
-        lines = [f"store = ng.open_store({address_of(store)!r}{model})"]
+        lines = [self._store_code()]
+        model = ", model" if self.store.has_basis else ""
         names = []
         for k, other in enumerate(self._stores[1:], 1):
             names.append(f"other_{k}")
-            lines.append(f"other_{k} = ng.open_store({address_of(other)!r}{model})")
+            lines.append(f"other_{k} = ng.open_store({_address(other)!r}{model})")
         call = f"ng.FeatureMap(store, method={self.method!r}, colour={self.colour!r}"
         call += f", others=[{', '.join(names)}]" if names else ""
         call += f", parameters={self._given!r}" if self._given else ""
         call += ", columns=...)  # values of your own" if self._columns else ")"
-        self.code = "\n".join(["import neuroglass as ng", "", *lines, call])
+        self.code = "\n".join([*lines, call])
 
     # -- making ------------------------------------------------------------------------------
 
@@ -385,8 +378,7 @@ def _own(name: str, values: Any, store: Store) -> np.ndarray[Any, Any]:
     return made
 
 
-def address_of(store: Store) -> str:
-    """What ``ng.open_store`` opens it by."""
+def _address(store: Store) -> str:
     from neuroglass import zoo
 
     home = zoo.path("stores").resolve()

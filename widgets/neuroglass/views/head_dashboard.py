@@ -201,15 +201,11 @@ class HeadDashboard(StoreView):
         return {}
 
     def _write_code(self) -> None:
-        from neuroglass.views.feature_map import address_of
-
         store = self.store
-        model = f", {store.model.code}" if store.has_basis else ""
         call = f"ng.HeadDashboard(store, {self.head!r}"
         call += f", text={self.text!r}" if self.text and store.has_basis else ""
         call += f", by={self.by!r})" if self.by != "written" else ")"
-        opened = f"store = ng.open_store({address_of(store)!r}{model})"
-        self.code = "\n".join(["import neuroglass as ng", "", opened, call])
+        self.code = f"{self._store_code()}\n{call}"
 
     # -- requests ----------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from neuroglass.model.tokens import Kind
 from neuroglass.views.codec import pack, pack_q8
+from neuroglass.views.feature_page import ULTRALOW
 
 if TYPE_CHECKING:
     from neuroglass.features.plane import Plane
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 EXACT = 20_000  # points; of more, columns go in 8 bits
 EXPLAINED = 20_000  # explanations that the page gets
-ULTRALOW = 1e-5  # density
 _LISTS = 6  # that have a colour of their own
 NEVER = "never on"
 

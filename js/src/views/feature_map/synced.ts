@@ -43,7 +43,8 @@ export interface Traits extends BaseTraits {
   method: string;
   colour: string;
   subset: number[];
-  feature: number | null;
+  feature: string; // id of a feature of the first store; "": none
+  base: string; // what such ids begin with
   progress: string;
   lists: string[];
   frame: Partial<WireMap>;

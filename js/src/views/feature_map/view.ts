@@ -46,7 +46,7 @@ export class MapView {
           this.#toggleLasso(false);
           this.#select(points);
         },
-        release: () => shell.synced.get("feature") !== null && this.#write({ feature: null }),
+        release: () => shell.synced.get("feature") !== "" && this.#write({ feature: "" }),
         moved: () => {
           if (this.#plane.active >= 0 && shell.tip.visible) shell.tip.hide();
         },
@@ -139,7 +139,7 @@ export class MapView {
   #pick(i: number): void {
     const picture = this.#picture;
     if (!picture) return;
-    if (i < picture.own) this.#write({ feature: this.#shell.synced.get("feature") === i ? null : i });
+    if (i < picture.own) this.#write({ feature: this.#feature === i ? "" : `${this.#shell.synced.get("base")}${i}` });
     else this.#shell.say(`${titleOf(picture, i)} is of another store and can't be selected`);
   }
 
@@ -174,7 +174,7 @@ export class MapView {
     ui.at = -1;
     this.#take.hidden = ui.hits.length === 0;
     setText(this.#found, ui.query.trim() === "" ? "" : ui.hits.length ? count(ui.hits.length, "match").replace(/matchs$/, "matches") : "no match");
-    this.#plane.mark(this.#shell.synced.get("feature"), ui.hits);
+    this.#plane.mark(this.#feature, ui.hits);
   }
 
   /** Enter goes from match to match. */
@@ -187,6 +187,14 @@ export class MapView {
   }
 
   // --- drawing ----------------------------------------------------------------------------------------------------
+
+  /** The selected feature's index; null: none of this store. */
+  get #feature(): number | null {
+    const { synced } = this.#shell;
+    const [id, base] = [synced.get("feature"), synced.get("base")];
+    const rest = base && id.startsWith(base) ? id.slice(base.length) : "";
+    return /^\d+$/.test(rest) ? Number(rest) : null;
+  }
 
   get #colouring(): Column | Category | null {
     const key = this.#shell.synced.get("colour");
@@ -256,12 +264,12 @@ export class MapView {
 
   #showFeature(): void {
     const picture = this.#picture;
-    const i = this.#shell.synced.get("feature");
+    const i = this.#feature;
     this.#plane.mark(i, this.#ui.hits);
     const there = picture !== null && i !== null && i < picture.own;
     this.#detail.hidden = !there;
     if (!there) return;
-    const close = button("×", { class: "ng-icon ng-detail-close", "aria-label": "let go of the feature", title: "let go" }, () => this.#write({ feature: null }));
+    const close = button("×", { class: "ng-icon ng-detail-close", "aria-label": "let go of the feature", title: "let go" }, () => this.#write({ feature: "" }));
     const nowhere = Number.isNaN(picture.xy[2 * i]) ? [h("p", { class: "ng-reason" }, "Its direction is zero or not finite: it is not on the map.")] : [];
     this.#detail.replaceChildren(h("div", { class: "ng-detail-head" }, h("div", {}, ...noteOf(picture, i, this.#colouring), ...nowhere), close));
     this.#plane.reveal(i);
