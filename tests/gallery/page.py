@@ -20,7 +20,15 @@ from playwright.sync_api import Page as BrowserPage
 import neuroglass as ng
 from neuroglass.views.base import View
 from neuroglass.views.export import Page
-from tests.gallery import beside, browser, heatmap, logit_lens, steer
+from tests.gallery import (
+    beside,
+    browser,
+    feature_map,
+    head_dashboard,
+    heatmap,
+    logit_lens,
+    steer,
+)
 from tests.gallery.state import State
 
 OUT = Path(__file__).parents[2] / "build" / "gallery"
@@ -84,6 +92,8 @@ def every_state(model: ng.LiveModel) -> list[State]:
         *beside.states(model),
         *steer.states(model),
         *browser.states(),
+        *feature_map.states(),
+        *head_dashboard.states(),
     ]
 
 

@@ -54,6 +54,10 @@ def one(folder: Path, pattern: str) -> Path:
 def check_wheel(wheel: Path, target: Path, env: dict[str, str]) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for wanted in (
+        "static/feature_map.js",
+        "static/feature_map.css",
+        "static/head_dashboard.js",
+        "static/head_dashboard.css",
         "static/heatmap.js",
         "static/heatmap.css",
         "static/logit_lens.js",

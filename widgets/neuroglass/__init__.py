@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from neuroglass.views.browser import FeatureBrowser
     from neuroglass.views.dashboard import FeatureDashboard
     from neuroglass.views.export import export_notebook, save_html
+    from neuroglass.views.feature_map import FeatureMap
+    from neuroglass.views.head_dashboard import HeadDashboard
     from neuroglass.views.heatmap import TokenHeatmap
     from neuroglass.views.link import Link, link
     from neuroglass.views.live_heatmap import LiveTokenHeatmap, heatmap
@@ -99,9 +101,11 @@ _WHERE = {
     "Window": "explanation.records",
     "Feature": "model.basis",
     "FeatureDashboard": "views.dashboard",
+    "FeatureMap": "views.feature_map",
     "Generation": "model.generate",
     "Gradients": "model.gradients",
     "Head": "model.basis",
+    "HeadDashboard": "views.head_dashboard",
     "InputError": "model.errors",
     "JumpReLU": "sae.recipes",
     "Latents": "sae.latents",
@@ -186,10 +190,12 @@ __all__ = [
     "Feature",
     "FeatureBrowser",
     "FeatureDashboard",
+    "FeatureMap",
     "FeatureRecord",
     "Generation",
     "Gradients",
     "Head",
+    "HeadDashboard",
     "InputError",
     "JumpReLU",
     "Keep",

@@ -72,7 +72,7 @@ const mix = (a: RGB, b: RGB, t: number): RGB => [
 ];
 
 /** The colour at t in 0..1 along stops, even steps, in OKLab. */
-function along(stops: string[], t: number): RGB {
+export function along(stops: readonly string[], t: number): RGB {
   const at = Math.min(t, 1) * (stops.length - 1);
   const i = Math.min(Math.floor(at), stops.length - 2);
   return fromLab(mix(toLab(parse(stops[i] ?? "#000000")), toLab(parse(stops[i + 1] ?? "#000000")), at - i));

@@ -287,7 +287,7 @@ class Live:
 
         index = self.store.index(feature)
         if by not in self._units:  # they are asked for page after page
-            vectors = _rows(self.store.basis, by)
+            vectors = rows_of(self.store.basis, by)
             self._units[by] = vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-12)
         rows = self._units[by]
         cosine = rows @ rows[index]
@@ -513,7 +513,7 @@ def _powers(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     )
 
 
-def _rows(basis: Basis, by: str) -> torch.Tensor:
+def rows_of(basis: Basis, by: str) -> torch.Tensor:
     """What each feature writes ("decoder") or reads ("encoder"): float32 [features, width]."""
     if by not in {"decoder", "encoder"}:
         raise InputError(f"by={by!r} is neither.", nearest(by, ["decoder", "encoder"]))
