@@ -75,8 +75,8 @@ def in_the_page(page: Page, rounds: int) -> None:
                 rows_missing=seen["missing"],
             )
     idle = page.evaluate(
-        "async () => { const taken = []; for (let i = 0; i < 60; i++) { const t = performance.now();"
-        " await new Promise(r => requestAnimationFrame(r)); taken.push(performance.now() - t); }"
+        "async () => { const taken = [];"
+        " for (let i = 0; i < 60; i++) { const t = performance.now(); await new Promise(r => requestAnimationFrame(r)); taken.push(performance.now() - t); }"
         " return taken; }"
     )
     told("a frame in which nothing happens", idle)
