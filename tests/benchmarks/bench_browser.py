@@ -34,6 +34,18 @@ SCROLLS = {
     "dragging the bar": {"step": 13_000, "n": 190},
 }
 
+IDLE = """
+async () => {
+  const taken = [];
+  for (let i = 0; i < 60; i++) {
+    const began = performance.now();
+    await new Promise(r => requestAnimationFrame(r));
+    taken.push(performance.now() - began);
+  }
+  return taken;
+}
+"""
+
 
 def told(what: str, taken: list[float], **more: object) -> None:
     rest = sorted(taken)
@@ -74,11 +86,7 @@ def in_the_page(page: Page, rounds: int) -> None:
                 blank_rows=f"{seen['blank'] / seen['rows']:.1%} of {seen['rows']:,}",
                 rows_missing=seen["missing"],
             )
-    idle = page.evaluate(
-        "async () => { const taken = [];"
-        " for (let i = 0; i < 60; i++) { const t = performance.now(); await new Promise(r => requestAnimationFrame(r)); taken.push(performance.now() - t); }"
-        " return taken; }"
-    )
+    idle = page.evaluate(IDLE)
     told("a frame in which nothing happens", idle)
 
 
