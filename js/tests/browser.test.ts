@@ -49,7 +49,7 @@ function rows(from: number, to: number, more: Partial<WireRows> = {}): WireRows 
   };
 }
 
-const frame = (more: Partial<WireFrame> = {}): WireFrame => ({ view: "", id: 0, result: 1, total: 5000, sort: "max", descending: true, extra: [], rows: rows(0, 100), empty: null, notice: "", prompt: null, ...more });
+const frame = (more: Partial<WireFrame> = {}): WireFrame => ({ view: "", id: 0, result: 1, total: 5000, sort: "max", descending: true, extra: [], rows: rows(0, 500), empty: null, notice: "", prompt: null, ...more });
 const said = (more: Partial<Said>): Said => ({ explanation: null, author: null, score: null, more: 0, rating: null, note: "", lists: [], ...more });
 
 const TRAITS: Traits = {
@@ -114,6 +114,7 @@ describe("the table", () => {
     const max = row(view, 3).children[3] as HTMLElement;
     expect(max.querySelector(".ng-unknown")).not.toBeNull();
     expect(max.querySelector(".ng-gauge")).toBeNull();
+    max.dispatchEvent(new Event("pointerover", { bubbles: true }));
     expect(max.title).toContain("only as NaN or infinite");
     expect(cells(view, 3)[7]).toBe("not finite");
     expect(cells(view, 2)[2]).toBe("0%"); // dead: it was measured
@@ -142,14 +143,17 @@ describe("the table", () => {
     const view = mount();
     grid(view).scrollTop = 2000 * 26;
     grid(view).dispatchEvent(new Event("scroll"));
-    expect(view.model.last("rows")).toMatchObject({ from: 1800, to: 2200 });
+    expect(view.model.last("rows")).toMatchObject({ from: 1900, to: 2500 });
     expect(row(view, 2000).className).toContain("ng-row-blank");
-    answer(view, "rows", { ...rows(1800, 2200), result: 1 });
+    answer(view, "rows", { ...rows(1900, 2500), result: 1 });
     expect(cells(view, 2000)[0]).toBe("2000");
     expect(row(view, 2000).className).not.toContain("ng-row-blank");
-    grid(view).scrollTop = 2050 * 26;
+    grid(view).scrollTop = 2030 * 26;
     grid(view).dispatchEvent(new Event("scroll"));
     expect(view.model.of("rows").length).toBe(1); // they are there
+    grid(view).scrollTop = 2090 * 26;
+    grid(view).dispatchEvent(new Event("scroll"));
+    expect(view.model.last("rows")).toMatchObject({ from: 2500, to: 2600 }); // before they are seen
   });
 
   it("lets rows of an older result go", () => {
@@ -159,7 +163,7 @@ describe("the table", () => {
     view.model.set("frame", frame({ result: 2 }));
     grid(view).scrollTop = 2000 * 26;
     grid(view).dispatchEvent(new Event("scroll"));
-    answer(view, "rows", { ...rows(1800, 2200), result: 1 });
+    answer(view, "rows", { ...rows(1900, 2500), result: 1 });
     expect(row(view, 2000).className).toContain("ng-row-blank");
   });
 
@@ -170,9 +174,9 @@ describe("the table", () => {
       grid(view).dispatchEvent(new Event("scroll"));
     }
     expect(view.model.of("rows").length).toBe(1);
-    answer(view, "rows", { ...rows(800, 1200), result: 1 });
+    answer(view, "rows", { ...rows(900, 1500), result: 1 });
     expect(view.model.of("rows").length).toBe(2);
-    expect(view.model.last("rows")).toMatchObject({ from: 3800 });
+    expect(view.model.last("rows")).toMatchObject({ from: 3900 });
   });
 
   it("sorts by a click on a header, again the other way round", () => {
@@ -444,16 +448,16 @@ describe("search by a prompt", () => {
 describe("without a kernel", () => {
   it("shows the first rows, says so, selects, and asks nothing", () => {
     const view = mount({ live: false });
-    expect(view.$(".ng-notice").textContent).toContain("The first 100 of 5,000 rows are in this page");
+    expect(view.$(".ng-notice").textContent).toContain("The first 500 of 5,000 rows are in this page");
     expect(view.$(".ng-filters").hidden).toBe(true);
-    expect(view.$(".ng-rows-all").style.height).toBe(`${100 * 26}px`);
+    expect(view.$(".ng-rows-all").style.height).toBe(`${500 * 26}px`);
     row(view, 7).dispatchEvent(new MouseEvent("click", { bubbles: true }));
     (row(view, 7).children[0] as HTMLElement).click();
     expect(view.model.traits.feature).toBe(`${BASE}7`);
     view.$$("[role=columnheader]")[2]?.click();
     key(grid(view), "3");
     expect(view.model.sent).toEqual([]);
-    expect(view.$$(".ng-bar-end button")[1]?.textContent).toBe("Copy 100");
+    expect(view.$$(".ng-bar-end button")[1]?.textContent).toBe("Copy 500");
   });
 
   it("a frame that does not fit is told in the cell", () => {

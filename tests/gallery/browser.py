@@ -54,7 +54,7 @@ def states() -> Iterator[State]:
         return ng.FeatureBrowser(store, **{"opens": False} | more)
 
     one = browser(feature=3480)
-    yield State("a feature selected", one, kind="normal", readme="browser")
+    yield State("a feature selected", one, kind="normal")
     few = browser(feature=1534, chosen=[3480, 389, 1534])
     yield State("three ticked", few)
     none = browser(query={"explanation": "aardvark"})

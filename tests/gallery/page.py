@@ -22,7 +22,9 @@ from neuroglass.views.base import View
 from neuroglass.views.export import Page
 from tests.gallery import (
     beside,
+    blind_rating,
     browser,
+    dashboard,
     feature_map,
     head_dashboard,
     heatmap,
@@ -92,6 +94,8 @@ def every_state(model: ng.LiveModel) -> list[State]:
         *beside.states(model),
         *steer.states(model),
         *browser.states(),
+        *dashboard.states(),
+        *blind_rating.states(),
         *feature_map.states(),
         *head_dashboard.states(),
     ]

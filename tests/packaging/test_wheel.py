@@ -54,10 +54,17 @@ def one(folder: Path, pattern: str) -> Path:
 def check_wheel(wheel: Path, target: Path, env: dict[str, str]) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for wanted in (
+        "static/browser.js",
+        "static/browser.css",
+        "static/dashboard.js",
+        "static/dashboard.css",
         "static/feature_map.js",
         "static/feature_map.css",
         "static/head_dashboard.js",
         "static/head_dashboard.css",
+        "static/blind_rating.js",
+        "static/blind_rating.css",
+        "static/site.js",
         "static/heatmap.js",
         "static/heatmap.css",
         "static/logit_lens.js",
@@ -119,7 +126,7 @@ def test_sdist_carries_the_bundle_and_installs_without_node(
     }
     alone = {"hatch_build.py", "pyproject.toml", "Makefile", "constraints.txt", "PKG-INFO"}
     texts = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE"}
-    views = ("heatmap", "logit_lens")
+    views = ("browser", "heatmap", "logit_lens")
     static = {str(tree.STATIC / f"{view}.{kind}") for view in views for kind in ("js", "css")}
     assert not (shipped | alone | texts | static) - names
     log += run(pip("wheel", "-v", "--no-deps", "-w", str(tmp_path), str(sdist)), tmp_path, no_node)

@@ -9,7 +9,7 @@ import { focusable, h } from "./dom.js";
 
 const ROW = 26; // px; core.css has the same
 const HEAD = 28;
-const AHEAD = 10; // rows mounted on either side of the visible ones
+const AHEAD = 6; // rows mounted on either side of the visible ones
 const TALLEST = 12_000_000; // px: browsers lay out no taller element; more rows scroll by a ratio
 
 export interface TableColumn<R> {
@@ -30,12 +30,13 @@ export interface TableData<R> {
   descending: boolean;
   row: (i: number) => R | null;
   classOf: (row: R) => string; // "ng-sel" is the selected row, "ng-ticked" one that is ticked
+  stamp: (row: R) => unknown; // another one: the row's cells say something else
 }
 
 export type Pick = "set" | "toggle" | "range";
 
 export interface TableActions {
-  need: (from: number, to: number) => void; // rows that are looked at and not there
+  need: (from: number, to: number, down: boolean) => void; // rows that are looked at, and where the scrolling goes
   sort: (column: string) => void;
   pick: (i: number, how: Pick) => void;
   moved: (i: number, column: number, sideways: boolean) => void; // the keyboard's cursor; -1 is the header
@@ -48,8 +49,10 @@ export class Table<R> {
   readonly #head = h("div", { class: "ng-row ng-row-head", role: "row", "aria-rowindex": 1 });
   readonly #body = h("div", { class: "ng-rows-all", role: "rowgroup" });
   readonly #shown = new Map<number, HTMLElement>();
-  readonly #drawn = new WeakMap<HTMLElement, R | null>();
-  #data: TableData<R> = { columns: [], total: 0, sort: "", descending: true, row: () => null, classOf: () => "" };
+  readonly #drawn = new WeakMap<HTMLElement, readonly unknown[]>(); // what a row's cells were written from
+  #data: TableData<R> = { columns: [], total: 0, sort: "", descending: true, row: () => null, classOf: () => "", stamp: () => null };
+  #names = ""; // of the columns
+  #before = 0; // where the visible part was
   #cursor: [row: number, column: number] = [0, 0];
   #keyboard = false; // the cursor is drawn only for the keyboard
   #marked: Element | null = null; // the cell that is said to be the active one
@@ -65,6 +68,12 @@ export class Table<R> {
     ));
     element.addEventListener("scroll", () => this.#fill(), { signal, passive: true });
     element.addEventListener("click", (event) => this.#click(event));
+    // what a cell says in full is put together when it is pointed at
+    element.addEventListener("pointerover", ({ target }) => {
+      const cell = (target as Element).closest<HTMLElement>(".ng-rows-all .ng-col");
+      const row = cell && this.#data.row(Number(cell.parentElement?.dataset.row));
+      if (cell && row) cell.title = this.#data.columns[Number(cell.dataset.i)]?.say(row) ?? "";
+    });
     element.addEventListener("keydown", (event) => this.#key(event));
     element.addEventListener("focus", () => {
       // the pointer has focused it by pressing; keys come from the keyboard
@@ -89,8 +98,9 @@ export class Table<R> {
 
   /** Another result, or other columns; `top`: from its first row. */
   update(data: TableData<R>, top: boolean): void {
-    const names = (columns: readonly TableColumn<R>[]): string => columns.map(({ name, width }) => `${name} ${width}`).join();
-    const same = names(data.columns) === names(this.#data.columns);
+    const names = data.columns.map(({ name, width }) => `${name} ${width}`).join();
+    const same = names === this.#names;
+    this.#names = names;
     this.#data = data;
     const { element } = this;
     element.setAttribute("aria-rowcount", String(data.total + 1));
@@ -111,7 +121,6 @@ export class Table<R> {
 
   /** Rows came, or say something else now. */
   refresh(): void {
-    for (const row of this.#shown.values()) this.#drawn.delete(row);
     this.#fill();
   }
 
@@ -172,7 +181,6 @@ export class Table<R> {
       free.push(element);
     }
     const shift = this.element.scrollTop - top; // 0 unless rows scroll by a ratio
-    let missing = false;
     for (let i = from; i < to; i++) {
       let element = this.#shown.get(i);
       if (!element) {
@@ -180,19 +188,14 @@ export class Table<R> {
         this.#shown.set(i, element);
         element.setAttribute("aria-rowindex", String(i + 2));
         element.dataset.row = String(i);
-        this.#drawn.delete(element);
-      }
-      element.style.top = `${i * ROW + shift}px`;
-      const data = row(i);
-      missing ||= data === null;
-      if (!this.#drawn.has(element) || (this.#drawn.get(element) ?? null) !== data) {
-        this.#drawn.set(element, data);
-        this.#write(element, data);
-      }
+        element.style.top = `${i * ROW + shift}px`;
+      } else if (shift !== 0) element.style.top = `${i * ROW + shift}px`;
+      this.#write(element, row(i));
     }
     for (const element of free) element.remove();
     this.#paint();
-    if (missing) this.actions.need(from, to);
+    if (total > 0) this.actions.need(from, to, top >= this.#before);
+    this.#before = top;
   }
 
   #make(): HTMLElement {
@@ -206,18 +209,21 @@ export class Table<R> {
   }
 
   #write(element: HTMLElement, row: R | null): void {
-    const { columns, classOf } = this.#data;
-    element.className = row === null ? "ng-row ng-row-blank" : `ng-row ${classOf(row)}`;
-    element.setAttribute("aria-selected", String(element.matches(".ng-sel, .ng-ticked")));
-    columns.forEach((column, k) => {
+    const { columns, classOf, stamp } = this.#data;
+    const name = row === null ? "ng-row ng-row-blank" : `ng-row ${classOf(row)}`;
+    if (element.className !== name) {
+      element.className = name;
+      element.setAttribute("aria-selected", String(element.matches(".ng-sel, .ng-ticked")));
+    }
+    const made = [row, row && stamp(row)];
+    const before = this.#drawn.get(element);
+    if (before?.every((part, k) => part === made[k])) return;
+    this.#drawn.set(element, made);
+    columns.forEach(({ draw }, k) => {
       const cell = element.children[k] as HTMLElement;
-      if (row === null) {
-        cell.replaceChildren("…");
-        cell.removeAttribute("title");
-        return;
-      }
-      cell.replaceChildren(...column.draw(row));
-      cell.title = column.say(row);
+      cell.removeAttribute("title");
+      if (row === null) cell.textContent = "…";
+      else cell.replaceChildren(...draw(row));
     });
   }
 

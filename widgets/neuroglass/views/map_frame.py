@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from neuroglass.features.browse import ULTRALOW
 from neuroglass.model.tokens import Kind
 from neuroglass.views.codec import pack, pack_q8
-from neuroglass.views.feature_page import ULTRALOW
 
 if TYPE_CHECKING:
     from neuroglass.features.plane import Plane

@@ -6,8 +6,9 @@
 import { decodeFloats, decodeInts } from "../../core/codec.js";
 import type { Said, WireRows } from "./synced.js";
 
-const PAGE = 200;
-const KEPT = 150; // pages
+const PAGE = 100;
+const KEPT = 300; // pages
+const AHEAD = 400; // rows that are asked for before they can be seen
 
 export interface Row {
   feature: number;
@@ -74,16 +75,16 @@ export class Rows {
     return this.#first[i] ?? this.#pages.get(Math.floor(i / PAGE))?.rows[i % PAGE] ?? null;
   }
 
-  /** Which rows to ask for so that these are there, and some beyond; null: none are missing. */
-  missing(from: number, to: number, total: number): { from: number; to: number } | null {
-    let [first, last] = [-1, -1];
-    for (let i = from; i < to; i++) {
-      if (this.at(i)) continue;
-      if (first < 0) first = i;
-      last = i;
+  /** Which rows to ask for so that these and, where the scrolling goes, the next are there; null: none are missing. */
+  missing(from: number, to: number, total: number, down: boolean): { from: number; to: number } | null {
+    const [first, last] = [Math.max(0, from - (down ? 0 : AHEAD)), Math.min(total, to + (down ? AHEAD : 0)) - 1];
+    let [low, high] = [-1, -1];
+    for (let page = Math.floor(first / PAGE); page <= Math.floor(last / PAGE); page++) {
+      if (this.at(page * PAGE) && this.at(Math.min(total - 1, (page + 1) * PAGE - 1))) continue;
+      if (low < 0) low = page;
+      high = page;
     }
-    if (first < 0) return null;
-    return { from: Math.floor(first / PAGE) * PAGE, to: Math.min(total, (Math.floor(last / PAGE) + 1) * PAGE) };
+    return low < 0 ? null : { from: low * PAGE, to: Math.min(total, (high + 1) * PAGE) };
   }
 
   /** Takes rows that came; false: they belong to another result. */

@@ -43,6 +43,7 @@ export class BrowserView {
   #anchor = 0; // where a range begins
   #result = -1; // that is drawn
   #fresh = 0;
+  #wanted: string | null = null; // the rows that were asked for last and are not there yet
   #ours = ""; // the feature that was selected here
   #followed: ReturnType<typeof setTimeout> | undefined;
 
@@ -80,7 +81,7 @@ export class BrowserView {
       shell.name,
       "features: a row each; Enter selects, Space ticks, 1 to 5 rate, N writes a note",
       {
-        need: (from, to) => this.#need(from, to),
+        need: (from, to, down) => this.#need(from, to, down),
         sort: (column) => this.#sort(column),
         pick: (i, how) => this.#pick(i, how),
         moved: (i, column, sideways) => this.#moved(i, column, sideways),
@@ -194,10 +195,13 @@ export class BrowserView {
     else this.#prompt.tokens(reply as Reply & WirePrompt);
   }
 
-  #need(from: number, to: number): void {
-    const missing = this.#rows.missing(from, to, this.#total);
-    if (!missing || !this.#shell.live) return;
+  #need(from: number, to: number, down: boolean): void {
+    const missing = this.#shell.live ? this.#rows.missing(from, to, this.#total, down) : null;
+    const wanted = missing && `${missing.from} ${missing.to} ${this.#result}`;
+    if (!missing || wanted === this.#wanted) return;
+    this.#wanted = wanted;
     this.#shell.ask("rows", missing, (reply) => {
+      if (this.#wanted === wanted) this.#wanted = null;
       if (!reply.error && !reply.superseded && this.#rows.take(reply as Reply & WireRows)) this.#table.refresh();
     });
   }
@@ -350,6 +354,7 @@ export class BrowserView {
           sort: frame.sort,
           descending: frame.descending,
           row: (i) => this.#rows.at(i),
+          stamp: this.#saidOf,
           classOf: ({ feature }) => `${feature === selected ? "ng-sel " : ""}${this.#ticked.has(feature) ? "ng-ticked" : ""}`,
         },
         top,
