@@ -1,13 +1,12 @@
 /**
  * The examples: groups of excerpts of the corpus, the feature's value as the colour of each token, and, where they were
  * asked for, what the token loses without the feature as a line under it. In: a page, later more excerpts and effects.
- * Out: what the person asks for; pointing at tokens. All excerpts together are one tab stop: arrows go from token to
- * token, up and down from excerpt to excerpt.
+ * Out: what the person asks for; pointing at tokens.
  */
 import { shade } from "../../core/colour.js";
-import { button, focusable, h, setText, uuid } from "../../core/dom.js";
+import { button, focusable, h, setText } from "../../core/dom.js";
+import { ExcerptList, type Line, kindClass } from "../../core/excerpt-list.js";
 import { compact, count } from "../../core/format.js";
-import { RTL, dress, shapeOf } from "../../core/strip.js";
 import { type Excerpt, cut, effectClass, largestEffect } from "./excerpt.js";
 import { shareOf } from "./numbers.js";
 import type { WireGroup, WirePage } from "./synced.js";
@@ -51,21 +50,20 @@ export class Examples {
   readonly #breaks: HTMLButtonElement;
   readonly #effects: HTMLButtonElement;
   readonly #key = h("span", { class: "ng-effect-key" });
-  readonly #box = focusable(h("div", { class: "ng-examples ng-flat", role: "listbox", "aria-label": "examples", tabindex: 0 }));
+  readonly #list: ExcerptList;
   readonly #said = h("div", { class: "ng-range-said", hidden: true });
-  readonly #name = uuid();
   #page: WirePage | null = null;
   #loaded: Excerpt[] = [];
   #ranged: Ranged | null = null;
   #attached = false;
   #live = false;
-  #cursor: [excerpt: number, token: number] | null = null;
-  #shown: { one: Excerpt; from: number; tokens: HTMLElement[] }[] = [];
+  #shown: Excerpt[] = [];
 
   constructor(private readonly actions: ExampleActions) {
+    this.#list = new ExcerptList("examples", (k, i, token, byKey) => actions.point(k === null ? null : (this.#shown[k] ?? null), i, token, byKey));
     this.#breaks = button("line breaks", { class: "ng-toggle", "aria-pressed": "false", title: "show line breaks as breaks" }, () => {
       const on = this.#press(this.#breaks);
-      this.#box.classList.toggle("ng-flat", !on);
+      this.#list.element.classList.toggle("ng-flat", !on);
     });
     this.#effects = button("effect of ablation", { class: "ng-toggle", "aria-pressed": "false", title: "log-likelihood of each token with the feature minus without it (it is set to zero everywhere in the window), in nats: two passes, nothing estimated" }, () => {
       const on = this.#press(this.#effects);
@@ -88,9 +86,8 @@ export class Examples {
       { class: "ng-dash-examples", "aria-label": "examples" },
       h("div", { class: "ng-part-head" }, h("h4", {}, "Examples"), field("show", this.#kind), field("context", this.#context), this.#breaks, this.#effects, this.#key),
       this.#said,
-      this.#box,
+      this.#list.element,
     );
-    this.#listen();
   }
 
   get effectsWanted(): boolean {
@@ -99,7 +96,7 @@ export class Examples {
 
   /** Those on the page that have no effect yet. */
   get withoutEffect(): Excerpt[] {
-    return this.#shown.map(({ one }) => one).filter(({ effect }) => effect === null);
+    return this.#shown.filter(({ effect }) => effect === null);
   }
 
   show(page: WirePage, examples: Excerpt[], attached: boolean, live: boolean): void {
@@ -108,7 +105,7 @@ export class Examples {
     this.#ranged = null;
     this.#attached = attached;
     this.#live = live;
-    this.#cursor = null;
+    this.#list.letGo();
     this.#effects.hidden = !(attached && live);
     this.#draw();
   }
@@ -143,7 +140,7 @@ export class Examples {
     const page = this.#page;
     if (!page) return;
     this.#shown = [];
-    const parts: Node[] = [];
+    const parts: (Line | Node)[] = [];
     if (this.#ranged) {
       parts.push(...this.#ranged.examples.map((one) => this.#excerpt(one)));
     } else {
@@ -162,9 +159,8 @@ export class Examples {
       }
     }
     if (!this.#shown.length) parts.push(h("p", { class: "ng-empty" }, this.#ranged ? "None of these." : page.stats.count ? "The store keeps no such examples." : "It is on nowhere in the corpus: there are no examples."));
-    this.#box.replaceChildren(...parts);
+    this.#list.show(parts);
     this.#describe();
-    this.#place();
   }
 
   #describe(): void {
@@ -195,7 +191,7 @@ export class Examples {
     return h("h5", { title: about ?? "tokens at random with values in one of the equally wide intervals from 0 to the largest" }, name, h("span", { class: "ng-quiet" }, `${share}${shown < group.kept ? ` · ${shown} of ${group.kept}` : ""}`));
   }
 
-  #excerpt(one: Excerpt): HTMLElement {
+  #excerpt(one: Excerpt): Line {
     const [from, to] = cut(one, Number(this.#context.value));
     const { stats } = this.#page ?? {};
     const signed = (stats?.min ?? 0) < 0;
@@ -203,97 +199,19 @@ export class Examples {
     const domain = [signed ? -reach : 0, reach] as const;
     const effects = this.effectsWanted;
     const largest = effects ? largestEffect(this.#effectScale()) : 0;
-    const k = this.#shown.length;
-    const tokens: HTMLElement[] = [];
-    for (let i = from; i < to; i++) {
-      const piece = one.pieces[i] ?? "";
-      const value = one.values[i] ?? NaN;
-      const token = h("span", { role: "option", id: `${this.#name}-${k}-${i}` });
-      token.dataset.i = String(i);
-      dress(token, piece);
-      const kind = one.kinds[i] === 2 ? " ng-special" : one.kinds[i] === 1 ? " ng-raw" : "";
+    this.#shown.push(one);
+    const head = h("span", { class: "ng-ex-value", title: `document ${one.document}, token ${one.start + one.at - one.lead}` }, one.group === "random" && !one.value ? "0" : compact(one.value));
+    const classOf = (i: number): string => {
       const anchor = i === one.at && one.group !== "random" ? " ng-anchor" : "";
       const effect = effects && i >= one.lead ? effectClass(one.effect?.[i - one.lead], largest) : "";
-      token.className = `ng-tok${shapeOf(piece)} ${shade(value, domain, signed).name}${kind}${anchor}${effect}`;
-      tokens.push(token);
-    }
-    this.#shown.push({ one, from, tokens });
-    const text = h("div", { class: "ng-ex-text", role: "none", dir: RTL.test(one.pieces.slice(from, to).join("")) ? "rtl" : "ltr" }, ...(from > 0 ? [h("span", { class: "ng-quiet", "aria-hidden": "true" }, "…")] : []), ...tokens, ...(to < one.pieces.length ? [h("span", { class: "ng-quiet", "aria-hidden": "true" }, "…")] : []));
-    const value = h("span", { class: "ng-ex-value", title: `document ${one.document}, token ${one.start + one.at - one.lead}` }, one.group === "random" && !one.value ? "0" : compact(one.value));
-    const row = h("div", { class: "ng-ex", role: "group", "aria-label": `value ${compact(one.value)}` }, value, text);
-    row.dataset.k = String(k);
-    return row;
+      return ` ${shade(one.values[i] ?? NaN, domain, signed).name}${kindClass(one.kinds[i])}${anchor}${effect}`;
+    };
+    return { pieces: one.pieces, from, to, home: one.at, head, label: `value ${compact(one.value)}`, classOf };
   }
 
   /** One scale of effects for all that are loaded, so that colours can be compared. */
   #effectScale(): Excerpt[] {
     return this.#ranged ? this.#ranged.examples : this.#loaded;
-  }
-
-  // --- pointing -------------------------------------------------------------------------------------------------
-
-  #listen(): void {
-    const box = this.#box;
-    const at = (target: EventTarget | null): [number, number, HTMLElement] | null => {
-      const token = target instanceof Element ? target.closest<HTMLElement>(".ng-tok") : null;
-      const row = token?.closest<HTMLElement>(".ng-ex");
-      return token && row ? [Number(row.dataset.k), Number(token.dataset.i), token] : null;
-    };
-    box.addEventListener("pointerover", ({ target }) => {
-      const found = at(target);
-      if (found) this.actions.point(this.#shown[found[0]]?.one ?? null, found[1], found[2], false);
-      else this.actions.point(null, 0, null, false);
-    });
-    box.addEventListener("pointerleave", () => this.actions.point(null, 0, null, false));
-    box.addEventListener("blur", () => {
-      this.#cursor = null;
-      this.#place();
-      this.actions.point(null, 0, null, true);
-    });
-    box.addEventListener("keydown", (event) => this.#onKey(event));
-  }
-
-  #onKey(event: KeyboardEvent): void {
-    if (event.target !== this.#box || !this.#shown.length || event.ctrlKey || event.metaKey || event.altKey) return;
-    const [k, i] = this.#cursor ?? [0, this.#shown[0]?.one.at ?? 0];
-    const first = this.#cursor === null;
-    const here = this.#shown[k];
-    if (!here) return;
-    const forward = RTL.test(here.one.pieces.join("")) ? -1 : 1;
-    const step = first ? 0 : 1;
-    const last = here.from + here.tokens.length - 1;
-    let goal: [number, number] | null = null;
-    if (event.key === "ArrowRight" || event.key === "ArrowLeft") goal = [k, Math.max(here.from, Math.min(last, i + (event.key === "ArrowRight" ? step : -step) * forward))];
-    else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
-      const next = Math.max(0, Math.min(this.#shown.length - 1, k + (event.key === "ArrowDown" ? step : -step)));
-      goal = [next, this.#shown[next]?.one.at ?? 0];
-    } else if (event.key === "Home") goal = [k, here.from];
-    else if (event.key === "End") goal = [k, last];
-    else if (event.key === "Escape") {
-      this.#cursor = null;
-      this.#place();
-      this.actions.point(null, 0, null, true);
-    }
-    if (!goal) return;
-    event.preventDefault();
-    this.#cursor = goal;
-    const token = this.#place();
-    token?.scrollIntoView({ block: "nearest" });
-    this.actions.point(this.#shown[goal[0]]?.one ?? null, goal[1], token, true);
-  }
-
-  #place(): HTMLElement | null {
-    this.#box.querySelector(".ng-cur")?.classList.remove("ng-cur");
-    const [k, i] = this.#cursor ?? [-1, -1];
-    const view = this.#shown[k];
-    const token = view?.tokens[i - view.from] ?? null;
-    if (token) {
-      token.classList.add("ng-cur");
-      this.#box.setAttribute("aria-activedescendant", token.id);
-    } else {
-      this.#box.removeAttribute("aria-activedescendant");
-    }
-    return token;
   }
 
   /** Says how far a search has come. */
