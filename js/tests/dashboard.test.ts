@@ -183,7 +183,7 @@ describe("a live page", () => {
 describe("without a kernel or a model", () => {
   test("a saved page brushes among what it has, and asks for nothing", () => {
     const { model, el } = mount({ live: false });
-    expect(q(el, ".ng-examples").textContent).toContain("1 more in the store");
+    expect(q(el, ".ng-dash-examples").textContent).toContain("1 more in the store");
     const plot = q(el, ".ng-dash-hist .ng-hist-plot");
     plot.focus();
     key(plot, "End");
@@ -213,6 +213,6 @@ describe("without a kernel or a model", () => {
     const { el } = mount({ frame: dead });
     expect(q(el, ".ng-flag").textContent).toBe("dead");
     expect(q(el, ".ng-dash-hist .ng-hist-top").textContent).toBe("no tokens");
-    expect(q(el, ".ng-examples").textContent).toContain("on nowhere in the corpus");
+    expect(q(el, ".ng-dash-examples .ng-examples").textContent).toContain("on nowhere in the corpus");
   });
 });

@@ -120,7 +120,7 @@ def test_brushing_the_histogram_shows_examples_of_that_range(root: Locator) -> N
     labs.wait_until("the first bar", lambda: said.inner_text().startswith("values 0 to"))
     plot.press("Escape")
     assert said.is_hidden()
-    assert root.locator(".ng-examples h5").first.inner_text().startswith("Top")
+    assert root.locator(".ng-dash-examples h5").first.inner_text().startswith("Top")
 
 
 def test_effects_of_ablation_under_the_examples(root: Locator) -> None:
@@ -243,10 +243,10 @@ def test_without_a_model(root: Locator) -> None:
 def test_dark_theme_and_keys_in_the_examples(root: Locator) -> None:
     labs.kernel_eval(root.page, "w.theme = 'dark'")
     labs.wait_until("dark", lambda: root.get_attribute("data-theme") == "dark")
-    box = root.locator(".ng-examples")
+    box = root.locator(".ng-dash-examples .ng-examples")
     box.focus()
     box.press("ArrowRight")
-    cursor = root.locator(".ng-examples .ng-cur")
+    cursor = root.locator(".ng-dash-examples .ng-cur")
     at = cursor.get_attribute("id")
     box.press("ArrowRight")
     assert cursor.get_attribute("id") != at

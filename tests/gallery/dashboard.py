@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import neuroglass as ng
 from neuroglass.features.store import Store
+from neuroglass.features.trace import Trace
 from neuroglass.model.errors import describe
 from tests.browser.hostile import EXPECTED
 from tests.gallery.state import State
@@ -45,7 +47,12 @@ def states() -> Iterator[State]:
     ask = {"kind": "text", "feature": digits, "text": text, "effects": False}
     yield State("a text of one's own", page(text=text), asks=(ask,))
     rule = {"kind": "rule", "feature": hebrew, "rule": r"\p{Hebrew}"}
-    yield State("a rule", page(hebrew, rule=r"\p{Hebrew}"), kind="right to left", asks=(rule,))
+    ruled = page(hebrew, rule=r"\p{Hebrew}")
+    ruled._traces[hebrew] = trace = Trace(store, hebrew)
+    for _ in islice(trace.more(), 6):
+        pass
+    trace.done = True  # a part of the corpus is enough for a picture
+    yield State("a rule", ruled, kind="right to left", asks=(rule,))
     counts = alone.to_frame()["count"].to_numpy()
     silent = int((counts == 0).argmax())
     yield State("a dead feature", page(silent), kind="empty")

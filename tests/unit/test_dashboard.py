@@ -119,13 +119,13 @@ def test_another_feature_from_the_page_from_python_and_by_id(
 
 def test_more_examples(comms: Any, alone: Any, busy: int) -> None:
     view = ng.FeatureDashboard(alone, busy)
-    [answer] = ask(view, "examples", feature=busy, group="random", first=4)
+    [answer] = ask(view, "examples", feature=busy, groups={"random": 4})
     want = alone.examples(busy, "random")[4:]
     got = answer["examples"]
     assert [[answer["pieces"][k] for k in e["t"]] for e in got] == want["tokens"].tolist()
-    [answer] = ask(view, "examples", feature=busy, group="top", first=0, context=20)
+    [answer] = ask(view, "examples", feature=busy, groups={"top": 0}, context=20)
     assert len(answer["examples"][0]["t"]) <= 20
-    [answer] = ask(view, "examples", feature=busy, group="best", first=0)
+    [answer] = ask(view, "examples", feature=busy, groups={"best": 0})
     assert "no group 'best'" in answer["error"]["message"]
 
 

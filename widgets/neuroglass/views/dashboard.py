@@ -199,15 +199,18 @@ class FeatureDashboard(Remarking):
     # -- examples ----------------------------------------------------------------------------
 
     def _on_examples(self, request: Request) -> None:
-        """More of a group, or all of what is shown with another context."""
-        index, group = request.get("feature", int), request.get("group", str)
-        first = request.get("first", int)
+        """More of some groups: those after as many as the page has."""
+        index, groups = request.get("feature", int), request.get("groups", dict)
         context = request.optional("context", int, 0) or None
         if context is not None and not 1 <= context <= _TOKENS:
             raise InputError(f"A context of {context} tokens.", f"Give 1 to {_TOKENS}.")
-        found = self.store.examples(index, group, context=context)
-        words = Pieces(self.store)
-        shown = [excerpt(words, e) for e in found[first : first + _MORE].to_dict("records")]
+        words, shown = Pieces(self.store), []
+        for group, first in groups.items():
+            if not isinstance(first, int):
+                raise InputError("How many of a group are there is a number.")
+            found = self.store.examples(index, str(group), context=context)
+            some = found[first : first + _MORE].to_dict("records")
+            shown += [excerpt(words, e) for e in some]
         self._answer(request, examples=shown, pieces=words.pieces, kinds=words.kinds)
 
     def _on_range(self, request: Request) -> None:

@@ -12,7 +12,7 @@ import { shareOf } from "./numbers.js";
 import type { WireGroup, WirePage } from "./synced.js";
 
 export interface ExampleActions {
-  more: (group: string, first: number) => void;
+  more: (groups: Record<string, number>) => void; // how many of each are there
   effects: (wanted: boolean) => void;
   point: (one: Excerpt | null, token: number, element: Element | null, byKey: boolean) => void;
   search: () => void; // through the whole corpus, for the range
@@ -52,6 +52,9 @@ export class Examples {
   readonly #key = h("span", { class: "ng-effect-key" });
   readonly #list: ExcerptList;
   readonly #said = h("div", { class: "ng-range-said", hidden: true });
+  readonly #more: HTMLButtonElement;
+  readonly #others = h("span", { class: "ng-quiet ng-left-out" });
+  #left: Record<string, number> = {};
   #page: WirePage | null = null;
   #loaded: Excerpt[] = [];
   #ranged: Ranged | null = null;
@@ -71,6 +74,7 @@ export class Examples {
       this.actions.effects(on);
       this.#draw();
     });
+    this.#more = button("More", { class: "ng-button", title: "more examples of each group that is shown, from the store" }, () => this.actions.more(this.#left));
     this.#key.append(h("span", { class: "ng-helped4" }, "likelier"), " with the feature, ", h("span", { class: "ng-hurt4" }, "less likely"));
     this.#key.hidden = true;
     this.#context.value = "16";
@@ -84,7 +88,7 @@ export class Examples {
     this.element = h(
       "section",
       { class: "ng-dash-examples", "aria-label": "examples" },
-      h("div", { class: "ng-part-head" }, h("h4", {}, "Examples"), field("show", this.#kind), field("context", this.#context), this.#breaks, this.#effects, this.#key),
+      h("div", { class: "ng-part-head" }, h("h4", {}, "Examples"), field("show", this.#kind), field("context", this.#context), this.#more, this.#others, this.#breaks, this.#effects, this.#key),
       this.#said,
       this.#list.element,
     );
@@ -141,6 +145,7 @@ export class Examples {
     if (!page) return;
     this.#shown = [];
     const parts: (Line | Node)[] = [];
+    const more: Record<string, number> = {};
     if (this.#ranged) {
       parts.push(...this.#ranged.examples.map((one) => this.#excerpt(one)));
     } else {
@@ -149,16 +154,15 @@ export class Examples {
         if (kind !== "all" && !group.name.startsWith(kind)) continue;
         const some = this.#loaded.filter((one) => one.group === group.name).sort((a, b) => a.rank - b.rank);
         parts.push(this.#heading(group, some.length), ...some.map((one) => this.#excerpt(one)));
-        const left = group.kept - some.length;
-        if (left > 0 && this.#live) {
-          const name = `${left} more`;
-          parts.push(button(name, { class: "ng-button ng-more-examples", "aria-label": `${name} of ${group.name}` }, () => this.actions.more(group.name, some.length)));
-        } else if (left > 0) {
-          parts.push(h("p", { class: "ng-quiet ng-left-out" }, `${left} more in the store.`));
-        }
+        if (group.kept > some.length) more[group.name] = some.length;
       }
     }
-    if (!this.#shown.length) parts.push(h("p", { class: "ng-empty" }, this.#ranged ? "None of these." : page.stats.count ? "The store keeps no such examples." : "It is on nowhere in the corpus: there are no examples."));
+    const left = Object.entries(more).reduce((sum, [name, there]) => sum + (page.groups.find((group) => group.name === name)?.kept ?? 0) - there, 0);
+    this.#left = more;
+    this.#more.hidden = left === 0 || !this.#live;
+    setText(this.#more, `More (${left})`);
+    setText(this.#others, left > 0 && !this.#live ? `${left} more in the store` : "");
+    if (!this.#shown.length) parts.push(h("p", { class: "ng-empty", role: "presentation" }, this.#ranged ? "None of these." : page.stats.count ? "The store keeps no such examples." : "It is on nowhere in the corpus: there are no examples."));
     this.#list.show(parts);
     this.#describe();
   }
@@ -188,7 +192,7 @@ export class Examples {
     }[group.name];
     const name = { top: "Top", firing: "Firing, at random", random: "Random windows" }[group.name] ?? `Interval ${compact(group.low ?? 0)} to ${compact(group.high ?? 0)}`;
     const share = group.share === null ? "" : ` · ${shareOf(group.share, 2)} of the tokens where it is on`;
-    return h("h5", { title: about ?? "tokens at random with values in one of the equally wide intervals from 0 to the largest" }, name, h("span", { class: "ng-quiet" }, `${share}${shown < group.kept ? ` · ${shown} of ${group.kept}` : ""}`));
+    return h("h5", { role: "presentation", title: about ?? "tokens at random with values in one of the equally wide intervals from 0 to the largest" }, name, h("span", { class: "ng-quiet" }, `${share}${shown < group.kept ? ` · ${shown} of ${group.kept}` : ""}`));
   }
 
   #excerpt(one: Excerpt): Line {

@@ -4,11 +4,10 @@
  */
 import { shade } from "../../core/colour.js";
 import { button, h, setText } from "../../core/dom.js";
+import { ExcerptList, kindClass } from "../../core/excerpt-list.js";
 import { compact, count } from "../../core/format.js";
 import type { Reply } from "../../core/protocol.js";
-import { Strip } from "../../core/strip.js";
 import { TextBox } from "../../core/text-box.js";
-import { TokenPointer } from "../../core/token-pointer.js";
 import { effectClass } from "./excerpt.js";
 import type { WireStats } from "./synced.js";
 
@@ -37,28 +36,23 @@ export class OwnText {
   readonly element: HTMLElement;
   readonly #box: TextBox;
   readonly #effects: HTMLButtonElement;
-  readonly #strip: Strip;
-  readonly #pointer: TokenPointer;
+  readonly #list: ExcerptList;
   readonly #said = h("p", { class: "ng-said", role: "status" });
   #answer: Answer | null = null;
   #stats: WireStats | null = null;
 
-  constructor(signal: AbortSignal, actions: OwnTextActions) {
+  constructor(actions: OwnTextActions) {
     this.#box = new TextBox("your own text", "Type a text.", (text) => actions.ask(text, this.#wanted));
     this.#effects = button("effect of ablation", { class: "ng-toggle", "aria-pressed": "false", title: "log-likelihood of each token with the feature minus without it, in nats" }, () => {
       this.#effects.setAttribute("aria-pressed", String(!this.#wanted));
       actions.ask(this.#box.value, this.#wanted);
     });
-    this.#strip = new Strip(signal);
-    this.#strip.element.setAttribute("aria-label", "tokens of your text");
-    this.#pointer = new TokenPointer(this.#strip, {
-      point: (i, token, byKey) => {
-        const answer = this.#answer;
-        if (i === null || !answer) actions.point(null, null, byKey);
-        else actions.point({ piece: answer.pieces[i] ?? "", place: `token ${i + 1}`, value: answer.values[i] ?? NaN, effect: answer.effect?.[i] ?? null }, token, byKey);
-      },
+    this.#list = new ExcerptList("tokens of your text", (k, i, token, byKey) => {
+      const answer = this.#answer;
+      if (k === null || !answer) actions.point(null, null, byKey);
+      else actions.point({ piece: answer.pieces[i] ?? "", place: `token ${i + 1}`, value: answer.values[i] ?? NaN, effect: answer.effect?.[i] ?? null }, token, byKey);
     });
-    this.element = h("section", { class: "ng-dash-text", "aria-label": "your own text" }, h("div", { class: "ng-part-head" }, h("h4", {}, "Your own text"), this.#effects), this.#box.element, this.#strip.element, this.#said);
+    this.element = h("section", { class: "ng-dash-text", "aria-label": "your own text" }, h("div", { class: "ng-part-head" }, h("h4", {}, "Your own text"), this.#effects), this.#box.element, this.#list.element, this.#said);
   }
 
   get #wanted(): boolean {
@@ -108,12 +102,13 @@ export class OwnText {
     const low = Math.min(0, this.#stats?.min ?? 0, ...values);
     const reach = Math.max(this.#stats?.max ?? 0, -low, ...values, 1e-12);
     const largest = Math.max(0, ...(answer?.effect ?? []).map((e) => Math.abs(e ?? 0)));
-    this.#strip.element.hidden = !answer?.pieces.length;
-    this.#strip.update(answer?.pieces ?? [], (i) => {
-      const name = shade(values[i] ?? NaN, [low < 0 ? -reach : 0, reach], low < 0).name;
-      const kind = answer?.kinds[i] === 2 ? " ng-special" : answer?.kinds[i] === 1 ? " ng-raw" : "";
-      return `${name ? ` ${name}` : ""}${kind}${answer?.masked[i] ? " ng-masked" : ""}${effectClass(answer?.effect?.[i], largest)}${this.#pointer.classOf(i)}`;
-    });
+    this.#list.element.hidden = !answer?.pieces.length;
+    const classOf = (i: number): string => {
+      const { name } = shade(values[i] ?? NaN, [low < 0 ? -reach : 0, reach], low < 0);
+      return `${name ? ` ${name}` : ""}${kindClass(answer?.kinds[i])}${answer?.masked[i] ? " ng-masked" : ""}${effectClass(answer?.effect?.[i], largest)}`;
+    };
+    const pieces = answer?.pieces ?? [];
+    this.#list.show(pieces.length ? [{ pieces, from: 0, to: pieces.length, home: 0, head: h("span"), label: "your text", classOf }] : []);
     if (!answer?.pieces.length) {
       setText(this.#said, "");
       return;

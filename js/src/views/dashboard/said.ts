@@ -30,7 +30,7 @@ export class Said {
     enter(this.#note, "note", (text) => ({ text }));
     enter(this.#name, "put", (name) => ({ name }));
     this.#stars = STARS.map((value) =>
-      button("★", { class: "ng-star", "aria-label": `rate ${value} of 5`, "aria-pressed": "false" }, () => write("rate", { value: this.#said?.rating === value ? null : value })),
+      button("☆", { class: "ng-star", "aria-label": `rate ${value} of 5`, "aria-pressed": "false" }, () => write("rate", { value: this.#said?.rating === value ? null : value })),
     );
     const field = (name: string, title: string, ...of: Node[]): HTMLElement => h("div", { class: "ng-field", title }, h("span", { class: "ng-name" }, name), ...of);
     this.#edit = h(
@@ -57,7 +57,9 @@ export class Said {
     this.#note.value = said.note;
     this.#stars.forEach((star, k) => {
       star.setAttribute("aria-pressed", String(said.rating === k + 1));
-      star.classList.toggle("ng-lit", said.rating !== null && k < said.rating);
+      const lit = said.rating !== null && k < said.rating;
+      star.classList.toggle("ng-lit", lit);
+      star.textContent = lit ? "★" : "☆";
     });
     this.#lists.replaceChildren(...said.lists.map((name) => button(`${name} ×`, { class: "ng-chip", title: `take it off the list ${name}`, "aria-label": `take it off the list ${name}` }, () => this.write("drop", { name }))));
     this.#list.replaceChildren(

@@ -77,7 +77,7 @@ export class DashboardView {
     this.#logCounts = toggle("log counts", "heights are the logarithm of 1 + tokens");
     this.#logCounts.setAttribute("aria-pressed", "true");
     this.#examples = new Examples({
-      more: (group, first) => this.#more(group, first),
+      more: (groups) => this.#more(groups),
       effects: (wanted) => {
         if (wanted) this.#askEffects();
         else shell.rpc.cancel("effects");
@@ -87,7 +87,7 @@ export class DashboardView {
       letGo: () => this.#letGo(),
       stop: () => shell.rpc.cancel("range"),
     });
-    this.#text = new OwnText(mounting.signal, {
+    this.#text = new OwnText({
       ask: (text) => {
         shell.synced.write({ text });
         this.#askText();
@@ -287,9 +287,9 @@ export class DashboardView {
 
   // --- examples -------------------------------------------------------------------------------------------------
 
-  #more(group: string, first: number): void {
+  #more(groups: Record<string, number>): void {
     const feature = this.#page?.feature;
-    this.#shell.ask("examples", { feature, group, first }, (reply) => {
+    this.#shell.ask("examples", { feature, groups }, (reply) => {
       if (reply.error || this.#page?.feature !== feature) return;
       const { examples, pieces, kinds } = reply as Reply & { examples: WireExcerpt[]; pieces: string[]; kinds: number[] };
       this.#examples.add(this.#read(examples, pieces, kinds));
