@@ -107,7 +107,7 @@ class ExpectedValue:
         self,
         model: LiveModel,
         *,
-        least_mass: float = 0.01,
+        least_mass: float = 1e-5,
         chunk: int = 64,
         rows: int = 4,
     ) -> None:
