@@ -217,21 +217,21 @@ class ExpectedValue:
         self, claim: list[int], parts: list[_Part], job: Job[Any]
     ) -> Generator[None, None, None]:
         if self._kept is None:
-            kept = reading.opened(self.model)
-            yield from reading.read(self.model, [self._beginning], kept, job)
-            self._kept = kept
-        cache = deepcopy(self._kept)
+            empty = reading.opened(self.model)
+            _, self._kept = yield from reading.read(self.model, [self._beginning], empty, job)
+        cache = self._kept
         if len(parts) > 1:
+            cache = deepcopy(cache)
             cache.batch_repeat_interleave(len(parts))
         rows = [[*claim, *p.ids] for p in parts]
         where = [(i, len(claim) + c) for i, p in enumerate(parts) for c in p.places]
         at = [r for r, _ in where], [c for _, c in where]
-        logits = yield from reading.read(
+        kept, _ = yield from reading.read(
             self.model, rows, cache, job, at=at, keep=self._over_digits
         )
         done = 0
         for part in parts:
-            mine = logits[done : done + len(part.places)]
+            mine = kept[done : done + len(part.places)]
             done += len(part.places)
             part.expected, part.mass = mine[:, 0].numpy(), mine[:, 1].numpy()
 

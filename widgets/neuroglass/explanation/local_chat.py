@@ -70,10 +70,11 @@ class LocalChat:
         spoken: list[Spoken] = []
 
         def job(job: Job[None]) -> Generator[None, None, None]:
-            cache = opened(model)
-            yield from read(model, [prompt[:-1]], cache, job, budget.check)
-            out = yield from read(model, [prompt[-1:]], cache, job, budget.check, at=([0], [0]))
-            start = Start(cache, out.float().cpu())
+            last = ([0], [len(prompt) - 1])
+            logits, cache = yield from read(
+                model, [prompt], opened(model), job, budget.check, at=last
+            )
+            start = Start(cache, logits.float())
             for written in write(model, [prompt], settings, (), (), job, start=start):
                 budget.check()
                 token = int(written.step.tokens[0])
