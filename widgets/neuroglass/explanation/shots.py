@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 _MARK = re.compile(r"\[([^\]:]+):(\d+)\]")
-_PIECE = re.compile(r"\s?[^\W\d_]+|\s?\d|\s?[^\w\s]|\s")
+_PIECE = re.compile(r"\s?[^\W\d_]+|\s?\d|\s?(?:[^\w\s]|_)|\s")
 
 
 @dataclass(frozen=True)
