@@ -185,7 +185,7 @@ class OpenAIChat:
                 with self._client() as client:
                     found.append(call(client))
             except openai.BadRequestError as error:
-                known = (k for k in _ALLOWANCES if k in request and k in str(error))
+                known = (k for k in _ALLOWANCES if k in request and k in _words(error))
                 failed.append(next(known, None) or self._told(error))
             except ChatError as error:
                 failed.append(error)
@@ -211,7 +211,7 @@ class OpenAIChat:
     def _told(self, error: Exception) -> ChatError:
         import openai
 
-        where, words = self.server, self._clean(str(error) or type(error).__name__)
+        where, words = self.server, self._clean(_words(error))
         if isinstance(error, openai.APITimeoutError):
             return ChatError(
                 f"{where} did not answer within {self.timeout:g} s ({self.retries + 1} attempts).",
@@ -277,6 +277,12 @@ class OpenAIChat:
                 "Use a server that has them, or do without.",
             )
         return Reply(text, finish, **counted, tokens=tokens)
+
+
+def _words(error: Exception) -> str:
+    """What an error of the package says, with the server's own words where it leaves them out."""
+    words, body = str(error) or type(error).__name__, getattr(error, "body", None)
+    return f"{words} ({body})" if isinstance(body, str) and body not in words else words
 
 
 def _completion(client: openai.OpenAI, **request: Any) -> Any:
