@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neuroglass.explanation.records import Simulator, Window
-from neuroglass.explanation.scores import simulation_scores
+from neuroglass.explanation.scores import pearson
 from neuroglass.explanation.shots import marked
 from neuroglass.model.errors import InputError
 
@@ -171,11 +171,18 @@ def solve(puzzle: Puzzle, simulator: Simulator) -> Solved:
             scores[candidate], failures[candidate] = None, len(windows)
             reasons[candidate] = str(error)
             continue
-        score = simulation_scores(simulated)["correlation"]
-        scores[candidate], failures[candidate] = score.value, score.failures
-        if score.value is None:
-            first = next((s.failure for s in simulated if s.failure), "")
-            reasons[candidate] = score.reason + (f" ({first})" if first else "")
+        pairs = [(s.window.values, s.values) for s in simulated if s.values is not None]
+        failures[candidate] = len(simulated) - len(pairs)
+        scores[candidate] = None
+        if not pairs:
+            reasons[candidate] = f"no sentence could be simulated ({simulated[0].failure})"
+            continue
+        true, said = (np.concatenate(some) for some in zip(*pairs, strict=True))
+        r = pearson(true, said)
+        if math.isnan(r):
+            reasons[candidate] = f"the simulation is {said[0]:g} at every token"
+        else:
+            scores[candidate] = r
     return Solved(puzzle, scores, failures, reasons)
 
 
