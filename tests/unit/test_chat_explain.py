@@ -241,6 +241,7 @@ def test_a_chat_simulates_window_by_window_and_failures_are_rows() -> None:
     scores = simulation_scores(found)
     assert scores["correlation"].windows == 2
     assert scores["correlation"].failures == 5
+    assert scores["random_only"].failures == 0  # none of them is a window at random
 
 
 def test_a_chat_that_goes_away_is_an_error_or_the_rest_are_failures() -> None:
