@@ -14,7 +14,7 @@ from neuroglass.explanation.answers import json_in, number_in, sentence_in
 from neuroglass.explanation.chat import ChatDownError, ChatError, Messages, Reply
 from neuroglass.explanation.chat_explainers import ContrastExplainer, ListingExplainer, around
 from neuroglass.explanation.chat_json import ChatJSON
-from neuroglass.explanation.judged import detection, fuzzing
+from neuroglass.explanation.judged import detection
 from neuroglass.explanation.judges import ChatJudge
 from neuroglass.explanation.local_chat import LocalChat
 from neuroglass.explanation.openai_chat import OpenAIChat
@@ -329,7 +329,7 @@ def test_explain_simulate_score_judge(where: str, request: pytest.FixtureRequest
     assert text
     assert "\n" not in text
     windows = [*split.test, *split.random]
-    simulated = ChatJSON(chat, shots=1).simulate(text, windows[:1])
+    simulated = ChatJSON(chat, shots=0).simulate(text, windows[:1])
     assert [s.window for s in simulated] == windows[:1]
     for s in simulated:
         assert (s.values is None) == bool(s.failure)
@@ -344,9 +344,3 @@ def test_explain_simulate_score_judge(where: str, request: pytest.FixtureRequest
     if where == "server":  # the grammar holds the answer to its form
         assert all(v.answer is not None for v in found.verdicts)
         assert [v.degree is not None for v in found.verdicts] == [True, True]
-        assert len(fuzzing(text, doubled(split), ChatJudge(chat)).verdicts) == 2
-
-
-def doubled(split: Split) -> Split:
-    more = window("She likes a[ pear:7].", 4)
-    return Split(split.train, (*split.test, more), split.random, split.largest)

@@ -84,20 +84,15 @@ def test_a_context_too_short_for_any_prompt_is_refused() -> None:
 def test_expected_values_equal_one_pass_for_each_token(smollm2: LiveModel) -> None:
     simulator = ExpectedValue(smollm2)
     assert simulator.digits.top == 9  # "10" is two tokens here
-    windows = [
-        window("We ate[ figs:9]."),
-        Window(0, 0, (0,) * 2, ("<|im_end|>", "\n"), np.zeros(2), ""),
-    ]
-    found = simulator.simulate("words for fruit", windows)
-    for f in found:
-        ids, places = simulator.prompt("words for fruit", f.window.pieces)
-        assert len(places) == len(f.window.pieces)
-        assert f.values is not None
-        for place, value in list(zip(places, f.values, strict=True))[::2]:
-            want, _ = by_hand(smollm2, simulator.digits, ids[: place + 1])
-            assert value == pytest.approx(want, abs=2e-4)
+    [found] = simulator.simulate("words for fruit", [window("We ate[ figs:9].")])
+    ids, places = simulator.prompt("words for fruit", found.window.pieces)
+    assert len(places) == len(found.window.pieces)
+    assert found.values is not None
+    for at in (0, 2):  # each is a pass of some 500 tokens
+        want, _ = by_hand(smollm2, simulator.digits, ids[: places[at] + 1])
+        assert found.values[at] == pytest.approx(want, abs=2e-4)
     special = set(smollm2.prompts.need_tokenizer().all_special_ids)
-    ids, _ = simulator.prompt("<|im_start|>", windows[1].pieces)
+    ids, _ = simulator.prompt("<|im_start|>", ["<|im_end|>", "\n"])
     assert not special & set(ids[len(smollm2.prompts.lead()) :])
 
 
