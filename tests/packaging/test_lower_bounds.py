@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EXTRAS = ("export", "smollm2", "store")
-TOOLS = ("ipykernel", "nbclient", "pytest", "pytest-timeout")
+TOOLS = ("ipykernel", "nbclient", "pytest", "pytest-timeout", "xllamacpp")
 
 
 def lowest() -> list[str]:

@@ -213,3 +213,23 @@ def load_smollm2() -> Iterator[Callable[[str], LiveModel]]:
     yield make
     for model in made:
         model.close()
+
+
+@pytest.fixture(scope="session")
+def chat_server() -> Iterator[str]:
+    """A real OpenAI-compatible server on this machine that answers with SmolLM2; its address."""
+    import xllamacpp
+
+    from neuroglass.model import smollm2 as real
+
+    weights = real.packaged()
+    assert weights, real.INSTALL
+    settings = xllamacpp.CommonParams()
+    settings.model.path = str(weights)
+    settings.hostnames, settings.port = ["127.0.0.1"], 0
+    settings.n_ctx, settings.n_parallel, settings.warmup, settings.ui = 2048, 1, False, False
+    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 1
+    settings.model_alias = {"smollm2"}
+    server = xllamacpp.Server(settings)
+    yield f"{server.listening_address}/v1"
+    del server  # its threads end with it

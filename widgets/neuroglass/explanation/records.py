@@ -104,11 +104,13 @@ class Simulated:
         values: expected values, float64 [tokens], in whatever scale the simulator has; None where
             it failed: a failure is no zero.
         failure: why it failed; "" where it did not.
+        note: what had to be mended in a simulator's answer; "" for nothing.
     """
 
     window: Window
     values: F64 | None
     failure: str = ""
+    note: str = ""
 
 
 class Explainer(Protocol):
@@ -121,7 +123,7 @@ class Explainer(Protocol):
         """An explanation of a ``StoredFeature``.
 
         Raises:
-            InputError: it can't be done; the message says why.
+            NeuroglassError: it can't be done; the message says why.
         """
 
 
@@ -136,6 +138,7 @@ class Simulator(Protocol):
 
         Raises:
             InputError: the explanation can't be simulated in this way at all.
+            NeuroglassError: the simulator can't be had at all (its server is down).
         """
 
 

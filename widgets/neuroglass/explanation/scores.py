@@ -77,14 +77,11 @@ def simulation_scores(
         windows, since tokens of one window are no independent draws; ranks stay those of all
         tokens.
     """
-    there = [s for s in simulated if s.values is not None]
-    failures = len(simulated) - len(there)
-    at_random = [s for s in there if s.window.group == "random"]
-    parts = {name: (there, formula) for name, formula in _FORMULAS.items()}
+    at_random = [s for s in simulated if s.window.group == "random"]
+    parts = {name: (list(simulated), formula) for name, formula in _FORMULAS.items()}
     parts["random_only"] = (at_random, pearson)
     return {
-        name: _score(name, some, formula, failures, scale, seed)
-        for name, (some, formula) in parts.items()
+        name: _score(name, some, formula, scale, seed) for name, (some, formula) in parts.items()
     }
 
 
@@ -92,11 +89,11 @@ def _score(
     name: str,
     some: Sequence[Simulated],
     formula: Callable[[F64, F64], float],
-    failures: int,
     scale: float,
     seed: int,
 ) -> Score:
     pairs = [(s.window.values, s.values * scale) for s in some if s.values is not None]
+    failures = len(some) - len(pairs)
     nothing = np.zeros(0)
     true = np.concatenate([nothing, *(a for a, _ in pairs)])
     said = np.concatenate([nothing, *(s for _, s in pairs)])

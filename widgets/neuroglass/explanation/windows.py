@@ -155,4 +155,4 @@ def _window(
     store: Store, document: int, start: int, ids: tuple[int, ...], values: Any, group: str
 ) -> Window:
     pieces = tuple(store.pieces(list(ids)))
-    return Window(document, start, ids, pieces, np.nan_to_num(values.astype(np.float64)), group)
+    return Window(document, start, ids, pieces, values.astype(np.float64), group)
