@@ -20,7 +20,7 @@ export class RatingView {
   readonly #previous: HTMLButtonElement;
   readonly #next: HTMLButtonElement;
   readonly #where = h("span", { class: "ng-where" });
-  readonly #meter = h("span", { class: "ng-progress", role: "img" });
+  readonly #meter = h("span", { class: "ng-progress", role: "img", "aria-label": "nothing rated yet" });
   readonly #groups = h("div", { class: "ng-groups" });
   readonly #tokens = h("div", { class: "ng-likelier" });
   readonly #unblind: HTMLButtonElement;
