@@ -311,7 +311,7 @@ class LabJobs(StoreView):
                 total = 1 + _CONTROLS
             done = 0
             while True:
-                tell(done=done, total=total, doing=which)
+                tell(at=done, of=total, doing=which)
                 try:
                     next(making)
                 except StopIteration as stop:
@@ -336,7 +336,7 @@ class LabJobs(StoreView):
         def steps(job: Job[Any], tell: Tell) -> Generator[None, None, Any]:
             found = []
             for k, one in enumerate(known):
-                tell(done=k, total=len(known), doing="scoring")
+                tell(at=k, of=len(known), doing="scoring")
                 if session.scored(one.text, asked.name) is None:
                     found.append((one, session.ask(one, stopped_of(asked, job))))
                 yield
@@ -381,7 +381,7 @@ def told_of(simulator: Simulator, job: Job[Any], tell: Tell) -> Simulator:
 
     def told(done: int, total: int) -> None:
         job.check()
-        tell(done=done, total=total, doing="simulating")
+        tell(at=done, of=total, doing="simulating")
 
     return Checked(simulator, None if quick(simulator) else told)
 
