@@ -83,7 +83,7 @@ export class Editor {
       h("span", { class: "ng-group" }, this.#simulators, this.#simulate),
       h("span", { class: "ng-group ng-lab-accept" }, field("author", this.#author, "of what is typed; an explainer’s text keeps its author"), this.#accept),
     );
-    this.element = h("section", { class: "ng-editor", "aria-label": "explanation" }, this.#box.element, this.#problem, this.#help, this.#actions, h("div", { class: "ng-lab-doing" }, this.#doing, this.#stop));
+    this.element = h("section", { class: "ng-editor", "aria-label": "explanation" }, this.#box.element, h("div", { class: "ng-lab-under" }, this.#problem, this.#help), this.#actions, h("div", { class: "ng-lab-doing" }, this.#doing, this.#stop));
   }
 
   get composing(): boolean {
@@ -139,6 +139,7 @@ export class Editor {
     const empty = live && possible && nothing && !this.#box.value.trim();
     const message = empty ? "" : problem ? [problem.message, problem.hint].filter(Boolean).join(" ") : !shown.asked && live && !nothing ? "Not simulated yet: press Simulate, or Enter." : "";
     setText(this.#problem, message);
+    this.#help.hidden ||= message !== "";
     this.#problem.classList.toggle("ng-quiet", !problem);
   }
 

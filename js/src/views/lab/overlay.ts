@@ -6,7 +6,7 @@
 import { shade } from "../../core/colour.js";
 import { h } from "../../core/dom.js";
 import { ExcerptList, type Line, kindClass } from "../../core/excerpt-list.js";
-import { compact, count } from "../../core/format.js";
+import { compact } from "../../core/format.js";
 import { lowerClass } from "./halves.js";
 import { type Said, type Verdict, type Window, around, homeOf, markOf, verdictOf } from "./picture.js";
 
@@ -104,12 +104,12 @@ export class Overlay {
     const numbers = h("span", { class: "ng-lab-peaks" }, h("span", {}, compact(verdict.real)), h("span", { class: "ng-quiet" }, said.values ? compact(verdict.said ?? 0) : "–"));
     const told: string[] = [];
     if (said.why) told.push("not simulated");
-    if (verdict.misses) told.push(verdict.misses === 1 ? "1 miss" : `${verdict.misses} misses`);
-    if (verdict.alarms) told.push(count(verdict.alarms, "false alarm"));
+    if (verdict.misses) told.push(`${verdict.misses} missed`);
+    if (verdict.alarms) told.push(`${verdict.alarms} false`);
     const seen = said.values ? tally(window, said, drawn.edge, from, to) : verdict.misses + verdict.alarms;
     const hidden = verdict.misses + verdict.alarms - seen;
     if (hidden) told.push(`${hidden} out of view`);
-    const note = h("span", { class: said.why ? "ng-failure" : "ng-lab-told", title: said.why || null }, told.join(", "));
+    const note = h("span", { class: said.why ? "ng-failure" : "ng-lab-told", title: said.why || "misses and false alarms" }, ...told.flatMap((text, j) => [j ? " · " : "", h("span", {}, text)]));
     head.replaceChildren(numbers, note);
   }
 }

@@ -82,7 +82,7 @@ export class LabView {
       },
       () => this.#start("table", {}),
     );
-    this.#grid = h("div", { class: "ng-lab-top" }, this.#scores.element, this.#scatter.element, this.#history.element);
+    this.#grid = h("div", { class: "ng-lab-top" }, this.#scores.element, this.#history.element, this.#scatter.element);
     const part = {
       body: [h("style", {}, lowerCss()), h("div", { class: "ng-lab-bar" }, this.#steps.element, this.#name, this.#about), this.#editor.element, this.#grid, this.#windows.element, this.#counter.element, this.#table.element],
       size: () => (this.#held.windows.length ? count(this.#held.windows.reduce((n, w) => n + w.real.length, 0), "token") : null),
