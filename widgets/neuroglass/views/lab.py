@@ -7,7 +7,7 @@ each edit of the explanation sends what it simulates there, and its scores.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -134,6 +134,7 @@ class ExplanationLab(LabJobs):
             **traits,
         )
         self._draw_all(("", 0))
+        store.annotations.listen(self._heard)
         self.observe(self._on_setting, names=["feature", "explanation", "simulator"])
 
     @classmethod
@@ -202,6 +203,12 @@ class ExplanationLab(LabJobs):
             self.table = table | {"left_out": max(0, len(known) - SHOWN)}
             self.code = self._code_of()
             self.set_trait("error", None)
+
+    def _heard(self, features: Sequence[int]) -> None:
+        """Somebody said something of features; what is accepted here draws itself."""
+        with self._lock:
+            if self._session.feature.index in features and not self._accepting:
+                self._draw()
 
     @contextmanager
     def _setting(self) -> Iterator[None]:

@@ -58,6 +58,7 @@ class LabJobs(StoreView):
     _simulators: dict[str, Simulator]
     _worker: Worker | None = None
     _pool: RandomWindows | None = None
+    _accepting = False  # what is written now draws itself afterwards
 
     def _draw(self, origin: tuple[str, int] = ("", 0)) -> None:
         """Set every trait that an edit changes."""
@@ -366,7 +367,11 @@ class LabJobs(StoreView):
             InputError: there is none, it is there already, or it can't be written.
         """
         with self._lock:
-            written = self._session.accept(self._asked.name, author or self.author)
+            self._accepting = True
+            try:
+                written = self._session.accept(self._asked.name, author or self.author)
+            finally:
+                self._accepting = False
             self._draw()
         return written
 
