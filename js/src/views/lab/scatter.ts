@@ -67,8 +67,12 @@ export class Scatter {
     context.fillStyle = colour("--ng-bar");
     context.strokeStyle = colour("--ng-accent");
     context.globalAlpha = 0.65;
+    const there = new Set<string>(); // points of one pixel are drawn once
     for (const [x, y, random] of points) {
       const [left, up] = [at(x), SIZE - at(y)];
+      const place = `${random ? "+" : ""}${Math.round(left)} ${Math.round(up)}`;
+      if (there.has(place)) continue;
+      there.add(place);
       context.beginPath();
       if (random) {
         context.moveTo(left - 3, up);
