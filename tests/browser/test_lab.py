@@ -234,7 +234,7 @@ def test_dark_and_narrow(root: Locator) -> None:
     labs.kernel_eval(page, "w.layout.width = '320px'")
     labs.wait_until("narrow", lambda: (root.bounding_box() or {"width": 999})["width"] <= 320)
     wide = """(root) => [...root.querySelectorAll("*")]
-      .filter((e) => !e.closest(".ng-scroll table") && e.getBoundingClientRect().width > 320)
+      .filter((e) => e.getBoundingClientRect().width > 320)
       .map((e) => e.className)"""
     assert root.evaluate(wide) == []
     labs.screenshot(page, "lab-narrow")

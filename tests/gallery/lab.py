@@ -44,7 +44,7 @@ def states() -> Iterator[State]:
     hebrew = best(store, "שלום עולם, זה טקסט בעברית")
 
     def lab(feature: int = digits, of: Any = store, **more: Any) -> ng.ExplanationLab:
-        return ng.ExplanationLab(of, feature, **more)
+        return ng.ExplanationLab(of, feature, random=6, **more)
 
     worked = lab()
     worked.explain("tokens")

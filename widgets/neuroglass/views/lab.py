@@ -61,6 +61,7 @@ class ExplanationLab(LabJobs):
         explainers: further ones, by name, beside ``"patterns"`` and ``"tokens"``.
         simulators: further ones, by name, beside ``"patterns"``. They are asked when one says so;
             one with a true attribute ``quick`` is asked at every edit.
+        random: windows at random that test, beside those where the feature is on.
         **traits: ``simulator``, ``scale``, ``threshold``, ``author``, ``text``, ``theme``.
 
     Traits, beside those of ``StoreView``:
@@ -110,6 +111,7 @@ class ExplanationLab(LabJobs):
         explanation: str | Explanation | None = None,
         explainers: Mapping[str, Explainer] | None = None,
         simulators: Mapping[str, Simulator] | None = None,
+        random: int = 40,
         **traits: Any,
     ) -> None:
         index = store.index(feature)
@@ -124,7 +126,8 @@ class ExplanationLab(LabJobs):
         self.store = store
         self._drawing = False
         self._sessions: OrderedDict[int, Session] = OrderedDict()
-        self._random = RandomWindows(store)
+        self._n_random = random
+        self._random = RandomWindows(store, random)
         self._session = self._session_of(index, explanation)
         self._begin(
             store,
@@ -231,7 +234,7 @@ class ExplanationLab(LabJobs):
         steps = {index: (s.steps, s.at) for index, s in self._sessions.items()}
         index = self._session.feature.index
         self._sessions.clear()
-        self._random, self._pool = RandomWindows(store), None
+        self._random, self._pool = RandomWindows(store, self._n_random), None
         self._simulators["patterns"] = simulator_of("patterns", store)
         self._session = self._session_of(index)
         self._session.steps, self._session.at = steps[index]

@@ -20,7 +20,7 @@ export class Comparison {
     this.#score = button("Score all", { class: "ng-button", title: "ask the simulator about every explanation" }, score);
     const column = (name: string, title = "", numeric = true): HTMLElement => h("th", { scope: "col", class: numeric ? "ng-num" : null, title: title || null }, name);
     const head = h("tr", {}, column("explanation", "", false), column("author", "", false), column("correlation", "Pearson’s r over all test tokens"), column("95% interval"), column("random only", "over the random windows alone"), column("", "", false));
-    this.element = h("section", { class: "ng-lab-table", "aria-label": "comparison" }, h("div", { class: "ng-part-head" }, h("h4", {}, "All explanations"), this.#note, this.#score), h("div", { class: "ng-scroll" }, h("table", { class: "ng-list" }, h("thead", {}, head), this.#body)));
+    this.element = h("section", { class: "ng-lab-table", "aria-label": "comparison" }, h("div", { class: "ng-part-head" }, h("h4", {}, "All explanations"), this.#note, this.#score), h("table", { class: "ng-list" }, h("thead", {}, head), this.#body));
   }
 
   show({ rows = [], simulator = "", left_out = 0 }: Traits["table"], live: boolean): void {
@@ -39,7 +39,7 @@ export class Comparison {
     const { score, random } = row;
     const text = h("td", { class: "ng-lab-text", dir: "auto", title: row.text.slice(0, 2000) }, brief(row.text));
     const author = h("td", {}, `${by(row.author)}${row.kept ? "" : " (not accepted)"}`);
-    const numbers = score?.value == null ? [h("td", { colspan: 3, class: "ng-undefined" }, row.why)] : [h("td", { class: "ng-num ng-main" }, compact(score.value)), h("td", { class: "ng-num ng-quiet" }, interval(score)), h("td", { class: "ng-num", title: random?.value == null ? (random?.reason ?? null) : interval(random) }, random?.value == null ? "undefined" : compact(random.value))];
+    const numbers = score?.value == null ? [h("td", { colspan: 3, class: "ng-undefined" }, row.why)] : [h("td", { class: "ng-num ng-main", "data-name": "correlation" }, compact(score.value)), h("td", { class: "ng-num ng-quiet" }, interval(score)), h("td", { class: "ng-num", "data-name": "random only", title: random?.value == null ? (random?.reason ?? null) : interval(random) }, random?.value == null ? "undefined" : compact(random.value))];
     const use = row.now ? h("span", { class: "ng-quiet" }, "shown") : live ? button("Use", { class: "ng-button", "aria-label": `use ${brief(row.text)}` }, () => this.take(row.text)) : "";
     return h("tr", { class: row.now ? "ng-here" : null }, text, author, ...numbers, h("td", { class: "ng-num" }, use));
   }
