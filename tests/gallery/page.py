@@ -28,6 +28,7 @@ from tests.gallery import (
     feature_map,
     head_dashboard,
     heatmap,
+    lab,
     logit_lens,
     steer,
 )
@@ -98,6 +99,7 @@ def every_state(model: ng.LiveModel) -> list[State]:
         *blind_rating.states(),
         *feature_map.states(),
         *head_dashboard.states(),
+        *lab.states(),
     ]
 
 

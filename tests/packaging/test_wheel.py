@@ -67,6 +67,8 @@ def check_wheel(wheel: Path, target: Path, env: dict[str, str]) -> None:
         "static/site.js",
         "static/heatmap.js",
         "static/heatmap.css",
+        "static/lab.js",
+        "static/lab.css",
         "static/logit_lens.js",
         "static/logit_lens.css",
         "py.typed",

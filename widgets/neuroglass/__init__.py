@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from neuroglass.views.feature_map import FeatureMap
     from neuroglass.views.head_dashboard import HeadDashboard
     from neuroglass.views.heatmap import TokenHeatmap
+    from neuroglass.views.lab import ExplanationLab
     from neuroglass.views.link import Link, link
     from neuroglass.views.live_heatmap import LiveTokenHeatmap, heatmap
     from neuroglass.views.logit_lens import LogitLens
@@ -99,6 +100,7 @@ _WHERE = {
     "Simulated": "explanation.records",
     "Split": "explanation.records",
     "Window": "explanation.records",
+    "ExplanationLab": "views.lab",
     "Feature": "model.basis",
     "FeatureDashboard": "views.dashboard",
     "FeatureMap": "views.feature_map",
@@ -187,6 +189,7 @@ __all__ = [
     "DoseResponse",
     "Edit",
     "Explanation",
+    "ExplanationLab",
     "Feature",
     "FeatureBrowser",
     "FeatureDashboard",

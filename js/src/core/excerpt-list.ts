@@ -77,7 +77,7 @@ export class ExcerptList {
     const tokens: HTMLElement[] = [];
     for (let i = line.from; i < line.to; i++) {
       const token = h("span", { role: "option", id: `${this.#name}-${k}-${i}` });
-      token.dataset.i = String(i);
+      token.dataset.i = String(i - line.from); // which of those shown
       dress(token, line.pieces[i] ?? "");
       token.className = this.#classOf(line, i);
       tokens.push(token);
@@ -96,7 +96,9 @@ export class ExcerptList {
     box.addEventListener("pointerover", ({ target }) => {
       const token = target instanceof Element ? target.closest<HTMLElement>(".ng-tok") : null;
       const row = token?.closest<HTMLElement>(".ng-ex");
-      if (token && row) this.point(Number(row.dataset.k), Number(token.dataset.i), token, false);
+      const k = Number(row?.dataset.k ?? -1);
+      const line = this.#shown[k]?.line;
+      if (token && line) this.point(k, line.from + Number(token.dataset.i), token, false);
       else this.point(null, 0, null, false);
     });
     box.addEventListener("pointerleave", () => this.point(null, 0, null, false));

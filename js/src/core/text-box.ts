@@ -37,6 +37,10 @@ export class TextBox {
     this.#fit();
   }
 
+  set readOnly(fixed: boolean) {
+    this.#area.readOnly = fixed;
+  }
+
   focus(): void {
     this.#area.focus();
   }

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neuroglass.explanation.checked import Checked
 from neuroglass.explanation.explainers import PatternExplainer, TokenExplainer
 from neuroglass.explanation.patterns import PatternSimulator
 from neuroglass.explanation.records import (
     Explainer,
     Explanation,
+    Score,
     Scores,
     Simulated,
     Simulator,
@@ -130,16 +132,26 @@ def score(
     scale = scale_of(simulated, cut.largest) if simulator.name != PatternSimulator.name else 1.0
     scores = simulation_scores(simulated, scale=scale)
     made = Scores(given, simulator.name, scores, tuple(simulated), cut.to_json())
-    if keep:
-        written = given if given.id else kept(stored.store, given)
-        made = replace(made, explanation=written)
-        for one in scores.values():
-            stored.store.annotations.score(
-                stored.index, written.id, one.name, one.value, low=one.low, high=one.high,
-                simulator=simulator.name, windows=one.windows, failures=one.failures,
-                split=dict(made.split),
-            )  # fmt: skip
-    return made
+    return keep_scores(stored.store, made) if keep else made
+
+
+def keep_scores(store: Store, made: Scores, *more: Score) -> Scores:
+    """Write scores to the store, and their explanation where it is not there yet.
+
+    Args:
+        store: of the feature.
+        made: what is written.
+        *more: further scores of the same explanation.
+    """
+    given = made.explanation
+    written = given if given.id else kept(store, given)
+    for one in (*made.scores.values(), *more):
+        store.annotations.score(
+            store.index(written.feature), written.id, one.name, one.value, low=one.low,
+            high=one.high, simulator=made.simulator, windows=one.windows, failures=one.failures,
+            split=dict(made.split),
+        )  # fmt: skip
+    return replace(made, explanation=written)
 
 
 def scale_of(simulated: Sequence[Simulated], largest: float) -> float:
@@ -199,7 +211,7 @@ def simulator_of(by: str | Simulator, store: Store) -> Simulator:
         InputError: there is none of this name.
     """
     if not isinstance(by, str):
-        return by
+        return by if isinstance(by, Checked) else Checked(by)
     if by != "patterns":
         raise InputError(f"There is no simulator {by!r}.", nearest(by, ["patterns"]))
     return PatternSimulator(store)

@@ -41,13 +41,15 @@ def ablation_score(
     Raises:
         InputError: the store has no model; a window is longer than 256 tokens.
     """
-    found: Score = feature.store.model.work(lambda _: _ablation(feature, simulated, seed)).result()
+    steps = ablation_steps(feature, simulated, seed=seed)
+    found: Score = feature.store.model.work(lambda _: steps).result()
     return found
 
 
-def _ablation(
-    feature: StoredFeature, simulated: Sequence[Simulated], seed: int
+def ablation_steps(
+    feature: StoredFeature, simulated: Sequence[Simulated], *, seed: int = 0
 ) -> Generator[None, None, Score]:
+    """``ablation_score`` in steps: one for each window that was simulated."""
     model, live = feature.store.model, feature.feature
     lead = list(feature.store.corpus.lead)
     there = [s for s in simulated if s.values is not None]
@@ -124,6 +126,31 @@ def output_score(
     Raises:
         InputError: the store has no model; the explanation can't be read.
     """
+    steps = output_steps(
+        text, feature, simulator, texts=texts, controls=controls, max_new_tokens=max_new_tokens,
+        strength=strength, prompt=prompt, seed=seed,
+    )  # fmt: skip
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            found: Score = stop.value
+            return found
+
+
+def output_steps(
+    text: str,
+    feature: StoredFeature,
+    simulator: Simulator,
+    *,
+    texts: int = 8,
+    controls: int = 4,
+    max_new_tokens: int = 40,
+    strength: float = 1.0,
+    prompt: str = "The",
+    seed: int = 0,
+) -> Generator[None, None, Score]:
+    """``output_score`` in steps: one for the feature, one for each control."""
     store = feature.store
     frame = store.to_frame()
     alive = frame.index[(frame["count"] >= 20) & (frame.index != feature.index)].to_numpy()
@@ -145,6 +172,7 @@ def output_score(
         said = simulator.simulate(text, [w for w in windows if len(w)])
         failures += sum(s.values is None for s in said)
         marks.append(np.array([s.values.mean() for s in said if s.values is not None]))
+        yield
     mine, theirs = marks[0], np.concatenate(marks[1:])
     if not len(mine) or not len(theirs):
         return Score("output", None, failures=failures, reason="nothing could be simulated")

@@ -145,6 +145,7 @@ class PatternSimulator:
     """
 
     name = "patterns"
+    quick = True  # an answer takes less than a keystroke
 
     def __init__(self, store: Store) -> None:
         self._store = store

@@ -68,6 +68,7 @@ def counterexamples(
     n: int = 5,
     searched: int = _SEARCHED,
     seed: int = 0,
+    pool: RandomWindows | None = None,
 ) -> list[Simulated]:
     """The windows on which an explanation is most wrong, of documents it is not tested on.
 
@@ -82,13 +83,15 @@ def counterexamples(
         n: how many.
         searched: windows at random that are looked at.
         seed: which.
+        pool: windows to look at instead, which were read before.
 
     Raises:
         InputError: the store has no model; the explanation can't be read.
     """
     tested = {w.document for w in (*split.test, *split.random)}
     feature.store.basis  # noqa: B018 - says so where there is no model
-    random = RandomWindows(feature.store, searched, seed + 100).of(feature, tested)
+    pool = pool or RandomWindows(feature.store, searched, seed + 100)
+    random = pool.of(feature, tested)
     seen: dict[tuple[int, int], Window] = {}
     for w in (*split.train, *random):
         seen.setdefault((w.document, w.start), w)
@@ -111,6 +114,7 @@ def revise(
     split: Split | None = None,
     texts: Sequence[str] = (),
     n: int = 5,
+    pool: RandomWindows | None = None,
 ) -> Revision:
     """Explain again with counterexamples, and see whether held-out text is predicted better.
 
@@ -123,6 +127,7 @@ def revise(
         texts: counterexamples of yours, or of a model's: the live model gives their true values;
             none: they are searched in the corpus.
         n: how many are searched.
+        pool: the windows among which they are searched; None: 200 at random.
 
     Raises:
         InputError: as in ``explain`` and ``score``.
@@ -133,7 +138,7 @@ def revise(
         found = [of_text(feature, t) for t in texts]
     else:
         reader = simulator_of(simulator, feature.store)
-        wrong = counterexamples(first.explanation.text, feature, reader, split=cut, n=n)
+        wrong = counterexamples(first.explanation.text, feature, reader, split=cut, n=n, pool=pool)
         found = [replace(s.window, group="counterexample") for s in wrong]
     wider = replace(cut, train=(*cut.train, *found))
     after = explain(feature, by=by, split=wider)

@@ -1,8 +1,9 @@
 /**
- * Which feature this is: previous, next, a field to go to one, what is unusual about it, and the best explanation. In: a
+ * Which feature this is, what is unusual about it, and the best explanation. In: a
  * page. Out: `go` with another index.
  */
-import { button, focusable, h, setText } from "../../core/dom.js";
+import { h, setText } from "../../core/dom.js";
+import { FeatureSteps } from "../../core/feature-steps.js";
 import type { WirePage } from "./synced.js";
 
 const FLAGS: Record<string, string> = {
@@ -15,37 +16,17 @@ const FLAGS: Record<string, string> = {
 
 export class Bar {
   readonly element: HTMLElement;
-  readonly #field = focusable(h("input", { type: "number", class: "ng-number", min: 0, step: 1, "aria-label": "feature" }));
-  readonly #of = h("span", { class: "ng-quiet" });
-  readonly #previous: HTMLButtonElement;
-  readonly #next: HTMLButtonElement;
+  readonly #steps: FeatureSteps;
   readonly #flags = h("span", { class: "ng-flags" });
   readonly #about = h("span", { class: "ng-about", dir: "auto" });
-  #page: WirePage | null = null;
 
   constructor(go: (feature: number) => void) {
-    const by = (step: number) => (): void => {
-      if (this.#page) go((this.#page.feature + step + this.#page.n_features) % this.#page.n_features);
-    };
-    this.#previous = button("‹", { class: "ng-icon", "aria-label": "previous feature", title: "previous feature" }, by(-1));
-    this.#next = button("›", { class: "ng-icon", "aria-label": "next feature", title: "next feature" }, by(1));
-    this.#field.addEventListener("change", () => {
-      const wanted = Number(this.#field.value);
-      const fine = Number.isInteger(wanted) && this.#field.value !== "";
-      this.#field.setAttribute("aria-invalid", String(!fine));
-      if (fine) go(wanted);
-    });
-    this.element = h("div", { class: "ng-dash-bar" }, h("span", { class: "ng-steps" }, this.#previous, this.#field, this.#next, this.#of), this.#flags, this.#about);
+    this.#steps = new FeatureSteps(go);
+    this.element = h("div", { class: "ng-dash-bar" }, this.#steps.element, this.#flags, this.#about);
   }
 
   show(page: WirePage, turns: boolean): void {
-    this.#page = page;
-    this.#field.value = String(page.feature);
-    this.#field.max = String(page.n_features - 1);
-    this.#field.readOnly = !turns;
-    this.#field.removeAttribute("aria-invalid");
-    this.#previous.hidden = this.#next.hidden = !turns;
-    setText(this.#of, `of ${page.n_features.toLocaleString("en-US")}`);
+    this.#steps.show(page.feature, page.n_features, turns);
     this.#flags.replaceChildren(...page.flags.map((flag) => h("span", { class: "ng-flag", title: FLAGS[flag] ?? null }, flag)));
     const best = page.said.explanations[0];
     setText(this.#about, best ? best.text : "");

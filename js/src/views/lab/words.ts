@@ -1,0 +1,42 @@
+/** What the lab says of scores, authors and tokens, in words. Pure. */
+import { compact, withSign } from "../../core/format.js";
+import type { Mark } from "./picture.js";
+import type { WireScore, WireScored } from "./synced.js";
+
+/** Name and formula of each score. */
+export const SCORES: Record<string, readonly [name: string, formula: string]> = {
+  correlation: ["correlation", "Pearson’s r of real and simulated activation over all test tokens put together, strong windows and random ones (Bills et al. 2023: top-and-random)"],
+  random_only: ["random only", "the same over the random windows alone: harder, since the feature is on at few of their tokens"],
+  spearman: ["Spearman", "Pearson’s r of the ranks, equal values sharing their mean rank"],
+  r_squared: ["R²", "1 − mean (a − s)² / mean a², uncentred as published; a real, s simulated"],
+  absolute_deviation: ["absolute deviation", "1 − mean |a − s| / mean |a|; a real, s simulated"],
+  ablation: ["ablation", "1 − E[JSD(with the simulation in its place ‖ as it is)] / E[JSD(without the feature ‖ as it is)] of the next token: 1, the model can’t tell; 0, no better than taking the feature away"],
+  output: ["output", "texts written with the feature turned up against texts written with other features: share of the pairs in which the explanation gives the former the higher mark (area under the ROC curve); 0.5 is chance"],
+  detection: ["detection", "whether windows are told to be on or off"],
+  fuzzing: ["fuzzing", "whether marked tokens are told to be the right ones"],
+};
+
+export const scoreName = (name: string): string => SCORES[name]?.[0] ?? name;
+
+export const interval = ({ low, high }: WireScore): string => (low === null || high === null ? "" : `${compact(low, 2)} to ${compact(high, 2)}`);
+
+/** "0.545", or why there is none. */
+export const scored = ({ score, why }: WireScored): string => (score?.value === null || score?.value === undefined ? why : compact(score.value));
+
+export const gainOf = (gain: number | null): string => (gain === null ? "" : withSign(gain, 2));
+
+/** A text that was typed has no author until it is in the store. */
+export const by = (author: string): string => author || "you";
+
+export const markWords = (mark: Mark, edge: string): string =>
+  ({
+    "": "",
+    miss: `miss: real ${edge} or more, simulated less`,
+    alarm: `false alarm: simulated ${edge} or more, real less`,
+  })[mark];
+
+/** The first line, and how many follow. */
+export function brief(text: string): string {
+  const lines = text.split("\n").filter((line) => line.trim());
+  return lines.length > 1 ? `${lines[0] ?? ""}  + ${lines.length - 1} more` : (lines[0] ?? "");
+}
