@@ -118,6 +118,7 @@ needs_umap = pytest.mark.skipif(
 
 
 @needs_umap
+@pytest.mark.matrix  # minutes: numba compiles, twice
 def test_umap_keeps_neighbours_is_the_same_each_time_and_can_be_stopped(store: ng.Store) -> None:
     parameters = planes.parameters_of("umap", {})
     assert (parameters["n_neighbors"], parameters["metric"]) == (15, "cosine")

@@ -12,8 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from neuroglass.explanation.api import explain, score, simulate
+    from neuroglass.explanation.chat import Budget
+    from neuroglass.explanation.chat_explainers import ContrastExplainer, ListingExplainer
+    from neuroglass.explanation.chat_json import ChatJSON
     from neuroglass.explanation.downstream import ablation_score, output_score
+    from neuroglass.explanation.expected import ExpectedValue
     from neuroglass.explanation.explainers import PatternExplainer, TokenExplainer
+    from neuroglass.explanation.judged import detection, fuzzing
+    from neuroglass.explanation.judges import ChatJudge, SimulatorJudge
+    from neuroglass.explanation.local_chat import LocalChat
+    from neuroglass.explanation.openai_chat import OpenAIChat
     from neuroglass.explanation.patterns import PatternSimulator
     from neuroglass.explanation.records import Explanation, Score, Scores, Simulated, Split, Window
     from neuroglass.explanation.revision import Revision, revise
@@ -84,6 +92,17 @@ _WHERE = {
     "Directions": "model.basis",
     "Edit": "model.edits",
     "explain": "explanation.api",
+    "OpenAIChat": "explanation.openai_chat",
+    "LocalChat": "explanation.local_chat",
+    "Budget": "explanation.chat",
+    "ListingExplainer": "explanation.chat_explainers",
+    "ContrastExplainer": "explanation.chat_explainers",
+    "ExpectedValue": "explanation.expected",
+    "ChatJSON": "explanation.chat_json",
+    "detection": "explanation.judged",
+    "fuzzing": "explanation.judged",
+    "ChatJudge": "explanation.judges",
+    "SimulatorJudge": "explanation.judges",
     "ablation_score": "explanation.downstream",
     "output_score": "explanation.downstream",
     "Revision": "explanation.revision",
@@ -180,14 +199,19 @@ __all__ = [
     "BatchTopK",
     "Beside",
     "BlindRating",
+    "Budget",
     "Calibration",
     "Cancelled",
     "Cap",
+    "ChatJSON",
+    "ChatJudge",
     "Clamp",
     "Contrast",
+    "ContrastExplainer",
     "Directions",
     "DoseResponse",
     "Edit",
+    "ExpectedValue",
     "Explanation",
     "ExplanationLab",
     "Feature",
@@ -204,8 +228,10 @@ __all__ = [
     "Keep",
     "Latents",
     "Link",
+    "ListingExplainer",
     "LiveModel",
     "LiveTokenHeatmap",
+    "LocalChat",
     "Logit",
     "LogitDifference",
     "LogitEffect",
@@ -215,6 +241,7 @@ __all__ = [
     "ModelLoadError",
     "NeuroglassError",
     "NeuronBasis",
+    "OpenAIChat",
     "Orthogonal",
     "PatternExplainer",
     "PatternSimulator",
@@ -230,6 +257,7 @@ __all__ = [
     "Session",
     "Setting",
     "Simulated",
+    "SimulatorJudge",
     "Site",
     "Split",
     "Steer",
@@ -251,9 +279,11 @@ __all__ = [
     "beside",
     "calibrate",
     "contrast",
+    "detection",
     "dose_response",
     "explain",
     "export_notebook",
+    "fuzzing",
     "harvest",
     "heatmap",
     "keep_activations",

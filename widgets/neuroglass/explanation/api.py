@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neuroglass.explanation.chat import Chat
+from neuroglass.explanation.chat_explainers import ListingExplainer
+from neuroglass.explanation.chat_json import ChatJSON
 from neuroglass.explanation.checked import Checked
+from neuroglass.explanation.expected import ExpectedValue
 from neuroglass.explanation.explainers import PatternExplainer, TokenExplainer
+from neuroglass.explanation.local_chat import LocalChat
 from neuroglass.explanation.patterns import PatternSimulator
 from neuroglass.explanation.records import (
     Explainer,
@@ -24,6 +29,7 @@ from neuroglass.explanation.scores import simulation_scores
 from neuroglass.explanation.windows import of_text, split_of
 from neuroglass.features.stored_feature import StoredFeature
 from neuroglass.model.errors import InputError, nearest
+from neuroglass.model.live import LiveModel
 
 if TYPE_CHECKING:
     from neuroglass.features.store import Store
@@ -37,7 +43,7 @@ _EXPLAINERS: dict[str, Callable[[], Explainer]] = {
 def explain(
     feature: StoredFeature,
     *,
-    by: str | Explainer = "patterns",
+    by: str | Explainer | Chat | LiveModel = "patterns",
     split: Split | None = None,
     keep: bool = False,
 ) -> Explanation:
@@ -46,7 +52,8 @@ def explain(
     Args:
         feature: of a store: ``store[123]``.
         by: ``"patterns"`` (N2G: patterns of tokens, found by asking the live model; no language
-            model, no network), ``"tokens"`` (a list of single tokens), or an explainer.
+            model, no network), ``"tokens"`` (a list of single tokens), an explainer, or a chat or
+            live model that is shown the examples (``ListingExplainer``).
         split: which windows may be used; None: half of the documents of the feature's examples.
         keep: write it to the store's annotations.
 
@@ -69,7 +76,7 @@ def simulate(
     text: str | Explanation,
     feature: StoredFeature,
     *,
-    by: str | Simulator = "patterns",
+    by: str | Simulator | Chat | LiveModel = "patterns",
     on: str | Sequence[str] | None = None,
     split: Split | None = None,
 ) -> list[Simulated]:
@@ -78,8 +85,8 @@ def simulate(
     Args:
         text: the explanation.
         feature: of a store.
-        by: ``"patterns"`` (see ``neuroglass.explanation.patterns`` for how they are written) or a
-            simulator.
+        by: ``"patterns"`` (see ``neuroglass.explanation.patterns`` for how they are written), a
+            simulator, a live model (``ExpectedValue``) or a chat (``ChatJSON``).
         on: texts of yours, of which the live model gives the true values; None: the test windows.
         split: which windows test; None: as in ``explain``.
 
@@ -100,7 +107,7 @@ def score(
     text: str | Explanation,
     feature: StoredFeature,
     *,
-    by: str | Simulator = "patterns",
+    by: str | Simulator | Chat | LiveModel = "patterns",
     author: str = "",
     split: Split | None = None,
     keep: bool = False,
@@ -196,20 +203,29 @@ def _text(text: str | Explanation) -> str:
     return text.text if isinstance(text, Explanation) else text
 
 
-def _explainer(by: str | Explainer) -> Explainer:
+def _explainer(by: Any) -> Explainer:
+    if isinstance(by, LiveModel):
+        by = LocalChat(by)
+    if hasattr(by, "complete"):
+        return ListingExplainer(by)
     if not isinstance(by, str):
-        return by
+        made: Explainer = by
+        return made
     if by not in _EXPLAINERS:
         raise InputError(f"There is no explainer {by!r}.", nearest(by, _EXPLAINERS))
     return _EXPLAINERS[by]()
 
 
-def simulator_of(by: str | Simulator, store: Store) -> Simulator:
-    """The simulator of a name.
+def simulator_of(by: Any, store: Store) -> Simulator:
+    """The simulator of a name, a live model or a chat.
 
     Raises:
         InputError: there is none of this name.
     """
+    if isinstance(by, LiveModel):
+        by = ExpectedValue(by)
+    elif hasattr(by, "complete"):
+        by = ChatJSON(by)
     if not isinstance(by, str):
         return by if isinstance(by, Checked) else Checked(by)
     if by != "patterns":
