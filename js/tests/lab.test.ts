@@ -19,7 +19,7 @@ function bench(feature = 5, more: Partial<WireBench> = {}): WireBench {
 const score = (name: string, more: Partial<WireScore> = {}): WireScore => ({ name, value: 0.5, low: 0.25, high: 0.75, windows: 2, failures: 0, reason: "", ...more });
 
 function simulation(more: Partial<WireSimulation> = {}): WireSimulation {
-  return { view: "", id: 0, feature: 5, text: "/a/ 8", simulator: "patterns", asked: true, problem: null, factor: 1, values: [{ i: [2], x: [8] }, { i: [0], x: [2] }], others: [], scores: [score("correlation"), score("random_only", { value: null, low: null, high: null, reason: "the feature is the same at every token of these windows" })], effects: [], ...more };
+  return { view: "", id: 0, feature: 5, text: "/a/ 8", simulator: "patterns", asked: true, problem: null, factor: 1, values: [{ i: [2], x: [8] }, { i: [0], x: [2] }], others: [], judged: {}, scores: [score("correlation"), score("random_only", { value: null, low: null, high: null, reason: "the feature is the same at every token of these windows" })], effects: [], ...more };
 }
 
 const step = (more: Partial<WireStep> = {}): WireStep => ({ text: "/a/ 8", author: "", kept: false, score: score("correlation"), why: "", made: "typed", gain: null, ...more });
@@ -290,6 +290,26 @@ describe("live", () => {
     expect(q(el, "[aria-live=polite]").textContent).toBe("“·the”, real 0, simulated 2, false alarm");
     key(list, "Escape");
     expect(q(el, ".ng-tip").hidden).toBe(true);
+  });
+
+  test("detection and fuzzing: asked for, then a score each and a word for each window", async () => {
+    const { model, el } = mount();
+    buttonOf(el, "Detection and fuzzing").click();
+    const asked = model.of("judge").at(-1);
+    const verdict = { window: 0, truth: true, answer: true, marked: null, why: "" };
+    const judged = {
+      detection: { why: "", scores: [score("detection_balanced_accuracy", { value: 0.8 }), score("detection_f1", { value: null, reason: "no answer is yes" })], verdicts: [verdict, { ...verdict, window: 1, truth: false }] },
+      fuzzing: { why: "There is no window.", scores: [], verdicts: [] },
+    };
+    model.set("simulation", simulation({ judged }));
+    answer(model, asked);
+    await soon();
+    const rows = [...el.querySelectorAll(".ng-lab-scores tbody tr")].map((row) => row.textContent);
+    expect(rows.slice(2)).toEqual(["detection0.80.25 to 0.75", "fuzzingundefined: There is no window."]);
+    expect(q(el, ".ng-lab-scores tbody tr:nth-child(3) th").title).toContain("f1 undefined: no answer is yes");
+    const heads = [...el.querySelectorAll(".ng-lab-windows .ng-lab-head")].map((head) => head.lastElementChild?.textContent);
+    expect(heads).toEqual(["detection right", "detection wrong"]);
+    expect(buttonOf(el, "Detection and fuzzing").hidden).toBe(true);
   });
 
   test("an answer for a feature that is gone is not drawn", async () => {

@@ -56,6 +56,7 @@ def states() -> Iterator[State]:
     edited.explain()
     edited.explanation = '" 1"  9\n/[02468]/  6'
     edited.scale = "own"
+    edited.judge()
     yield State("a text of a person's, each half its own scale", edited)
     pointed = lab()
     point = """(root) => {

@@ -14,6 +14,8 @@ import pytest
 
 import neuroglass as ng
 from neuroglass.explanation.checked import Checked
+from neuroglass.explanation.judged import detection, fuzzing
+from neuroglass.explanation.judges import SimulatorJudge
 from neuroglass.explanation.records import Simulated, Window
 from neuroglass.explanation.scores import pearson
 from neuroglass.explanation.windows import RandomWindows, split_of
@@ -492,6 +494,37 @@ def test_scores_by_effect_are_ngs_own(comms: Any, store: Any, index: int) -> Non
     assert kept["ablation"] == pytest.approx(want.value)
     [answer] = ask(view, "effects", which="beauty")
     assert "no score 'beauty'" in answer["error"]["message"]
+
+
+def test_detection_and_fuzzing_are_those_of_the_explanation_floor(
+    comms: Any, alone: Any, index: int
+) -> None:
+    view = ng.ExplanationLab(alone, index, explanation=TOKENS)
+    assert view.simulation["judged"] == {}
+    *_, last = ask(view, "judge")
+    assert last.get("error") is None
+    split = view._session.split
+    assert split is not None
+    windows = (*split.test, *split.random)
+    for task, ask_ in (("detection", detection), ("fuzzing", fuzzing)):
+        want = ask_(TOKENS, split, SimulatorJudge(ng.PatternSimulator(alone)))
+        got = view.simulation["judged"][task]
+        assert [s["name"] for s in got["scores"]] == list(want.scores)
+        for s in got["scores"]:
+            value = want.scores[s["name"]].value
+            assert s["value"] == (None if value is None else pytest.approx(value, rel=1e-3))
+        assert len(got["verdicts"]) == len(want.verdicts)
+        for v, w in zip(got["verdicts"], want.verdicts, strict=True):
+            assert windows[v["window"]] is w.item.window
+            assert (v["truth"], v["answer"]) == (w.item.truth, w.answer)
+            assert v["marked"] == (None if w.item.marked is None else sum(w.item.marked))
+    view.explanation = "/x/ 3"
+    assert view.simulation["judged"] == {}  # of that text nothing was asked
+    view.explanation = TOKENS
+    assert set(view.simulation["judged"]) == {"detection", "fuzzing"}
+    view.accept()
+    kept = alone.annotations.of(index)["explanations"][0]["scores"]
+    assert "detection_balanced_accuracy" in kept
 
 
 def test_without_a_model(comms: Any, alone: Any, store: Any, index: int) -> None:

@@ -27,6 +27,7 @@ from neuroglass.explanation.windows import RandomWindows, of_text
 from neuroglass.model.errors import InputError, nearest
 from neuroglass.model.tokens import whole_characters
 from neuroglass.model.worker import Job, Worker
+from neuroglass.views.lab_judged import TASKS, Found, Task, judged_by
 from neuroglass.views.lab_session import Session, Step
 from neuroglass.views.protocol import Request, reply
 from neuroglass.views.stored import StoreView, Tell
@@ -46,6 +47,7 @@ class LabJobs(StoreView):
         "counter": "_on_counter",
         "text": "_on_text",
         "effects": "_on_effects",
+        "judge": "_on_judge",
         "table": "_on_table",
         "accept": "_on_accept",
     }
@@ -327,6 +329,46 @@ class LabJobs(StoreView):
             return {}
 
         self._work(request, steps, use)
+
+    def _on_judge(self, request: Request) -> None:
+        """Detection and fuzzing, by the simulator of now."""
+        session, asked, given = self._session, self._asked, self._given()
+        self._need_split()
+        split = session.split
+
+        def steps(job: Job[Any], tell: Tell) -> Generator[None, None, dict[Task, Found]]:
+            assert split is not None
+            found: dict[Task, Found] = {}
+            for task in TASKS:
+                tell(doing=task)
+                found[task] = judged_by(told_of(asked, job, tell), task, given.text, split)
+                yield
+            return found
+
+        def use(found: dict[Task, Found]) -> Mapping[str, Any]:
+            session.judged_of(given.text, asked.name).update(found)
+            self._draw_if(session)
+            return {}
+
+        self._work(request, steps, use)
+
+    def judge(self) -> dict[Task, Found]:
+        """Detection and fuzzing of the explanation by the simulator of now, as the button does.
+
+        Returns:
+            By task: how it did, or the error that says why it can't be asked.
+
+        Raises:
+            InputError: there is no explanation, or the feature can't be split.
+        """
+        session, asked, given = self._session, self._asked, self._given()
+        self._need_split()
+        assert session.split is not None
+        found = {task: judged_by(asked, task, given.text, session.split) for task in TASKS}
+        with self._lock:
+            session.judged_of(given.text, asked.name).update(found)
+            self._draw_if(session)
+        return found
 
     def _on_table(self, request: Request) -> None:
         """Score every explanation of the feature by the simulator of now."""

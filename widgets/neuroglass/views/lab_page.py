@@ -26,6 +26,7 @@ from neuroglass.explanation.records import (
 from neuroglass.model.errors import InputError, describe
 from neuroglass.views.fallback import Row, picture
 from neuroglass.views.feature_page import Pieces, number
+from neuroglass.views.lab_judged import judged_json
 from neuroglass.views.lab_session import Session
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ def simulation_of(
         "values": [],
         "others": [],
         "scores": [],
+        "judged": judged_json(session.judged_of(session.text, simulator.name), session.windows),
         "effects": [score_json(s) for s in session.effects(simulator.name).values()],
     }
     if isinstance(found, Scores):

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from neuroglass.explanation.api import keep_scores, kept, score
 from neuroglass.explanation.checked import Checked
+from neuroglass.explanation.judged import Judged
 from neuroglass.explanation.records import Explanation, Score, Scores, Simulator, Split, Window
 from neuroglass.explanation.windows import RandomWindows, split_of
 from neuroglass.model.errors import InputError
+from neuroglass.views.lab_judged import Found, Task
 
 if TYPE_CHECKING:
     from neuroglass.features.stored_feature import StoredFeature
@@ -67,6 +69,7 @@ class Session:
     _open: bool = False  # typing goes on in the last step
     _scored: dict[tuple[str, str], Scores | InputError] = field(default_factory=dict)
     _effects: dict[tuple[str, str], dict[str, Score]] = field(default_factory=dict)
+    _judged: dict[tuple[str, str], dict[Task, Found]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, feature: StoredFeature, random: RandomWindows) -> Session:
@@ -171,6 +174,10 @@ class Session:
         """The same of another text, to be added to."""
         return self._effects.setdefault((text, simulator), {})
 
+    def judged_of(self, text: str, simulator: str) -> dict[Task, Found]:
+        """Detection and fuzzing of a text, as far as they were asked for; to be added to."""
+        return self._judged.setdefault((text, simulator), {})
+
     # -- the store ---------------------------------------------------------------------------
 
     def accept(self, simulator: str, author: str) -> Explanation:
@@ -190,7 +197,9 @@ class Session:
         found = self.scored(now.text, simulator)
         store = self.feature.store
         if isinstance(found, Scores):
-            more = self.effects(simulator).values()
+            judged = self.judged_of(now.text, simulator).values()
+            told = [s for j in judged if isinstance(j, Judged) for s in j.scores.values()]
+            more = [*self.effects(simulator).values(), *told]
             written = keep_scores(store, replace(found, explanation=given), *more).explanation
         else:
             written = kept(store, given)

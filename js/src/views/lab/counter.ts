@@ -53,7 +53,7 @@ export class Counter {
     this.element.hidden = !on.live && windows.length === 0;
     this.#stale.hidden = windows.length === 0 || said.some(({ values, why }) => values !== null || why !== "");
     const scales = scalesOf(windows, said, bench.largest, bench.scale);
-    const heading = (group: string): Node => h("h5", {}, NAMES[group] ?? "From the windows that explain");
+    const heading = (group: string): Node => h("h5", { role: "presentation" }, NAMES[group] ?? "From the windows that explain");
     this.#overlay.show({ windows, said, scales, signed: bench.signed, edge: bench.threshold * bench.largest, context: 0, chosen: () => true, heading });
   }
 

@@ -18,6 +18,8 @@ export interface Drawn {
   edge: number;
   context: number;
   chosen: (window: Window, verdict: Verdict) => boolean;
+  /** What else there is to say of a window. */
+  notes?: (k: number) => { text: string; title: string }[];
   /** What stands above the windows of a group; groups follow each other. */
   heading: (group: string, windows: number, shown: number) => Node | null;
 }
@@ -78,7 +80,7 @@ export class Overlay {
       this.#fillHead(head, k, [from, to], verdicts);
       parts.push({ pieces: window.pieces, from, to, home: homeOf(window, said[k] ?? NOTHING), head, label: `window ${k + 1}`, classOf: (i) => this.#classOf(k, i) });
     });
-    if (!chosen.length && windows.length) parts.push(h("p", { class: "ng-empty" }, "No window of this kind."));
+    if (!chosen.length && windows.length) parts.push(h("p", { class: "ng-empty", role: "presentation" }, "No window of this kind."));
     this.#list.show(parts);
   }
 
@@ -110,7 +112,8 @@ export class Overlay {
     const hidden = verdict.misses + verdict.alarms - seen;
     if (hidden) told.push(`${hidden} out of view`);
     const note = h("span", { class: said.why ? "ng-failure" : "ng-lab-told", title: said.why || "misses and false alarms" }, ...told.flatMap((text, j) => [j ? " · " : "", h("span", {}, text)]));
-    head.replaceChildren(numbers, note);
+    const more = drawn.notes?.(k) ?? [];
+    head.replaceChildren(numbers, note, ...more.map(({ text, title }) => h("span", { class: "ng-lab-told", title }, h("span", {}, text))));
   }
 }
 

@@ -46,6 +46,13 @@ export interface WireScore {
   reason: string;
 }
 
+/** How the simulator did at detection or fuzzing, window by window; `why`: it can't be asked. */
+export interface WireJudged {
+  why: string;
+  scores: WireScore[];
+  verdicts: { window: number; truth: boolean; answer: boolean | null; marked: number | null; why: string }[];
+}
+
 export interface WireSimulation {
   view: string;
   id: number;
@@ -59,6 +66,7 @@ export interface WireSimulation {
   others: WireSaid[]; // the same of the counterexamples
   scores: WireScore[];
   effects: WireScore[];
+  judged: Record<string, WireJudged>; // detection, fuzzing: where they were asked for
 }
 
 /** A text and its main score, or why it has none. */

@@ -23,7 +23,7 @@ import type { Traits, WireBench } from "./synced.js";
 import { Windows } from "./windows.js";
 import { markWords } from "./words.js";
 
-type Job = "explain" | "revise" | "counter" | "effects" | "table";
+type Job = "explain" | "revise" | "counter" | "effects" | "judge" | "table";
 
 export class LabView {
   readonly root: HTMLElement;
@@ -62,7 +62,10 @@ export class LabView {
         else shell.rpc.cancel("run");
       },
     });
-    this.#scores = new Scores((which) => this.#start("effects", { which }));
+    this.#scores = new Scores(
+      (which) => this.#start("effects", { which }),
+      () => this.#start("judge", {}),
+    );
     this.#history = new Steps((to) => shell.ask("step", { to }, ({ error }) => error && this.#fail(error)));
     const point = (at: Pointed | null, token: Element | null, byKey: boolean): void => this.#point(at, token, byKey);
     this.#windows = new Windows({ scale: (scale) => this.#set({ scale }), threshold: (threshold) => this.#set({ threshold }), point });
@@ -162,10 +165,10 @@ export class LabView {
     this.#editor.show({ traits, live, possible, problem: simulation.problem ?? null, asked: simulation.asked ?? false, texts: this.#counter.value.trim() !== "" });
     this.#grid.hidden = this.#windows.element.hidden = !possible;
     const settings = { largest: bench.largest ?? 0, signed: bench.signed, scale: synced.get("scale"), threshold: synced.get("threshold") };
-    this.#scores.show(simulation, said, live && attached);
+    this.#scores.show(simulation, said, live, attached);
     this.#scatter.show(this.#held.windows, said, settings.threshold * settings.largest);
     this.#history.show(traits.history, traits.step, live);
-    this.#windows.show({ windows: this.#held.windows, said, ...settings });
+    this.#windows.show({ windows: this.#held.windows, said, ...settings, judged: simulation.judged ?? {} });
     this.#counter.show(this.#extra.windows, extra, settings, { live, attached, possible });
     this.#table.show(synced.get("table"), live);
     this.#busy();

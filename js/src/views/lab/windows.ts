@@ -6,6 +6,8 @@ import { button, focusable, h, setText } from "../../core/dom.js";
 import { compact, count } from "../../core/format.js";
 import { Overlay, type Pointed, groupOf } from "./overlay.js";
 import { type Said, type Verdict, type Window, scalesOf, verdictOf } from "./picture.js";
+import type { WireJudged } from "./synced.js";
+import { verdictWords } from "./words.js";
 
 export interface WindowsActions {
   scale: (scale: "one" | "own") => void;
@@ -20,6 +22,7 @@ export interface WindowsShown {
   signed: boolean;
   scale: "one" | "own";
   threshold: number;
+  judged: Record<string, WireJudged>;
 }
 
 const KINDS = [
@@ -94,10 +97,14 @@ export class Windows {
     const names = { strong: ["Strong windows", "where the feature is on, of documents that no explainer sees"], random: ["Random windows", "of documents that no explainer sees"] };
     const heading = (group: string, all: number, some: number): Node => {
       const [name, about] = names[group as keyof typeof names];
-      return h("h5", { title: about }, name, h("span", { class: "ng-quiet" }, ` · ${some === all ? all : `${some} of ${all}`}`));
+      return h("h5", { role: "presentation", title: about }, name, h("span", { class: "ng-quiet" }, ` · ${some === all ? all : `${some} of ${all}`}`));
     };
     const scales = scalesOf(windows, said, largest, shown.scale);
-    this.#overlay.show({ windows, said, scales, signed, edge, context: Number(this.#context.value), chosen, heading });
+    const notes = new Map<number, { text: string; title: string }[]>();
+    for (const [task, { verdicts }] of Object.entries(shown.judged)) {
+      for (const verdict of verdicts) notes.set(verdict.window, [...(notes.get(verdict.window) ?? []), verdictWords(task, verdict)]);
+    }
+    this.#overlay.show({ windows, said, scales, signed, edge, context: Number(this.#context.value), chosen, heading, notes: (k) => notes.get(k) ?? [] });
     const total = windows.reduce((sum, w) => sum + w.real.length, 0);
     const sums = windows.map((w, k) => verdictOf(w, said[k] ?? { values: null, why: "" }, edge)).reduce((a, b) => ({ hits: a.hits + b.hits, misses: a.misses + b.misses, alarms: a.alarms + b.alarms }), { hits: 0, misses: 0, alarms: 0 });
     const any = said.some(({ values }) => values);

@@ -1,7 +1,7 @@
 /** What the lab says of scores, authors and tokens, in words. Pure. */
 import { compact, withSign } from "../../core/format.js";
 import type { Mark } from "./picture.js";
-import type { WireScore, WireScored } from "./synced.js";
+import type { WireJudged, WireScore, WireScored } from "./synced.js";
 
 /** Name and formula of each score. */
 export const SCORES: Record<string, readonly [name: string, formula: string]> = {
@@ -12,8 +12,8 @@ export const SCORES: Record<string, readonly [name: string, formula: string]> = 
   absolute_deviation: ["absolute deviation", "1 − mean |a − s| / mean |a|; a real, s simulated"],
   ablation: ["ablation", "1 − E[JSD(with the simulation in its place ‖ as it is)] / E[JSD(without the feature ‖ as it is)] of the next token: 1, the model can’t tell; 0, no better than taking the feature away"],
   output: ["output", "texts written with the feature turned up against texts written with other features: share of the pairs in which the explanation gives the former the higher mark (area under the ROC curve); 0.5 is chance"],
-  detection: ["detection", "whether windows are told to be on or off"],
-  fuzzing: ["fuzzing", "whether marked tokens are told to be the right ones"],
+  detection: ["detection", "balanced accuracy at telling windows where the feature is on from random ones where it is not, by the largest simulated value; the threshold is set on train windows"],
+  fuzzing: ["fuzzing", "balanced accuracy at telling right highlights from wrong ones, by simulated values on the highlighted tokens less those on the others; the threshold is set on train windows"],
 };
 
 export const scoreName = (name: string): string => SCORES[name]?.[0] ?? name;
@@ -39,4 +39,11 @@ export const markWords = (mark: Mark, edge: string): string =>
 export function brief(text: string): string {
   const lines = text.split("\n").filter((line) => line.trim());
   return lines.length > 1 ? `${lines[0] ?? ""}  + ${lines.length - 1} more` : (lines[0] ?? "");
+}
+
+/** What was said of a window in detection or fuzzing: a word, why, and whether it was right. */
+export function verdictWords(task: string, { truth, answer, marked, why }: WireJudged["verdicts"][number]): { text: string; title: string } {
+  const asked = marked === null ? `the feature is ${truth ? "on" : "off"} here` : `${marked} tokens were highlighted, ${truth ? "the right ones" : "wrong ones"}`;
+  if (answer === null) return { text: `${task} failed`, title: why };
+  return { text: `${task} ${answer === truth ? "right" : "wrong"}`, title: `${task}: ${asked}; the answer was ${answer ? "yes" : "no"}` };
 }
