@@ -172,7 +172,8 @@ def test_what_is_accepted_is_there_after_a_reload(root: Locator) -> None:
     fresh = "ng.ExplanationLab(ng.open_store('zoo/A-8x', annotations='lab-notes'), first)"
     authors = labs.kernel_json(page, f"[r['author'] for r in {fresh}.table['rows']]")
     assert "ada" in authors
-    page.reload()
+    labs.save(page)
+    labs.reload(page)
     root = page.locator(".ng-lab").first
     root.locator(".ng-ex").first.wait_for()
     labs.wait_until("drawn again", lambda: correlation(root) == score, 30)
