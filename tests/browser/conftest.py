@@ -54,7 +54,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[labs.Lab]:
 def page(browser: Browser) -> Iterator[Page]:
     """A page of its own; a request to anywhere outside this machine fails the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(90_000)  # a hundred views are mounted at once
     shown = context.new_page()
     outside = labs.watch_requests(shown)
     yield shown
@@ -77,11 +77,29 @@ def notebook_path(lab: labs.Lab, request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.fixture(scope="session")
-def states() -> Iterator[list[State]]:
-    """Every state of the gallery, on a model that is there."""
+def gallery_model() -> Iterator[ng.LiveModel]:
+    """The model that the gallery's views have."""
     model = ng.load("smollm2")
-    yield galleries.every_state(model)
+    yield model
     model.close()
+
+
+@pytest.fixture(scope="session")
+def states_by_group(gallery_model: ng.LiveModel) -> dict[str, list[State]]:
+    """Every state of the gallery."""
+    return {group: galleries.states_of(group, gallery_model) for group in galleries.GROUPS}
+
+
+@pytest.fixture(scope="module", params=galleries.GROUPS)
+def states(request: pytest.FixtureRequest, states_by_group: dict[str, list[State]]) -> list[State]:
+    """The states of one page of the gallery."""
+    return states_by_group[request.param]
+
+
+@pytest.fixture(scope="session")
+def all_states(states_by_group: dict[str, list[State]]) -> list[State]:
+    """Those of all pages."""
+    return [state for some in states_by_group.values() for state in some]
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +109,7 @@ def gallery(browser: Browser, states: list[State]) -> Iterator[tuple[Page, list[
     index = galleries.OUT / "index.html"
     index.write_text(galleries.build(states), encoding="utf-8")
     context = browser.new_context()
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(90_000)  # a hundred views are mounted at once
     shown = context.new_page()
     outside = labs.watch_requests(shown)
     yield shown, galleries.open_page(shown, states, index)

@@ -86,14 +86,20 @@ body { max-width: none; padding: 16px; background: #fff; color: #1b1b1b; }
 </style>"""
 
 
-def every_state(model: ng.LiveModel) -> list[State]:
-    """All there is to see; a view's file joins here."""
+GROUPS = ("texts", "features")  # pages that the browser tests open: one of all states is slow
+
+
+def states_of(group: str, model: ng.LiveModel) -> list[State]:
+    """What there is to see, in two halves; a view's file joins here."""
+    if group == "texts":
+        return [
+            *heatmap.live_states(model),
+            *heatmap.static_states(model),
+            *logit_lens.states(model),
+            *beside.states(model),
+            *steer.states(model),
+        ]
     return [
-        *heatmap.live_states(model),
-        *heatmap.static_states(model),
-        *logit_lens.states(model),
-        *beside.states(model),
-        *steer.states(model),
         *browser.states(),
         *dashboard.states(),
         *blind_rating.states(),
@@ -101,6 +107,11 @@ def every_state(model: ng.LiveModel) -> list[State]:
         *head_dashboard.states(),
         *lab.states(),
     ]
+
+
+def every_state(model: ng.LiveModel) -> list[State]:
+    """All there is to see."""
+    return [state for group in GROUPS for state in states_of(group, model)]
 
 
 def build(states: Sequence[State]) -> str:
