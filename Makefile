@@ -48,7 +48,7 @@ test: lint ## everything: linters, types, vitest, pytest, a real browser
 	@$(PREPARE) bundle
 	@$(PREPARE) chromium
 	@echo "== pytest, two files at a time"
-	@$(LIMIT) 2400 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15
+	@$(LIMIT) 4200 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15
 
 test-matrix: .matrix-env ## the slow matrix: lower bounds, a wheel without Node, older kernels, other hosts
 	@$(PREPARE) bundle

@@ -55,6 +55,7 @@ def test_a_hundred_thousand_tokens_open_scroll_and_recolour(page: Page, tmp_path
 
 
 @pytest.mark.model
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_every_notebook_runs_and_its_page_draws_offline(
     path: Path, page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
