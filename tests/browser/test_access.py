@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from tests.gallery.state import State
 
-pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]  # a hundred states each
+# over a hundred and fifty states this takes a quarter of an hour: `make gallery` runs it
+pytestmark = [pytest.mark.model, pytest.mark.matrix, pytest.mark.timeout(900)]
 
 AXE = labs.ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"
 CHECKS = labs.ROOT / "tests" / "browser" / "access.js"

@@ -38,6 +38,7 @@ def test_a_view_or_a_state_that_is_not_shown_is_missed(all_states: list[State]) 
             assert missing(without) == [f"{view.__name__}: {kind}"]
 
 
+@pytest.mark.matrix  # minutes: `make gallery` takes the same pictures
 def test_every_state_is_photographed_and_nothing_goes_wrong(
     gallery: tuple[Page, list[str]], states: list[State]
 ) -> None:
