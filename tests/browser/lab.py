@@ -198,7 +198,7 @@ def watch_requests(page: Page) -> list[str]:
     return outside
 
 
-def wait_until(what: str, probe: Callable[[], T], timeout: float = 10.0) -> T:
+def wait_until(what: str, probe: Callable[[], T], timeout: float = 30.0) -> T:
     """Ask again and again until the answer is true; the answer."""
     end = time.monotonic() + timeout
     while not (answer := probe()):
