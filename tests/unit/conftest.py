@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -67,6 +68,20 @@ def comms(monkeypatch: pytest.MonkeyPatch) -> list[RecordingComm]:
 def comm_of(view: Any) -> RecordingComm:
     assert isinstance(view.comm, RecordingComm)
     return view.comm
+
+
+def ask(view: Any, kind: str, **body: Any) -> list[dict[str, Any]]:
+    """All answers to one request, the acknowledgement left out."""
+    found = comm_of(view)
+    number = 1 + len(found.answers())
+    found.receive({"v": 1, "view": "page", "id": number, "kind": kind, **body})
+    deadline = time.monotonic() + 120
+    while True:
+        mine = [a for a in found.answers() if a["id"] == number and (a["seq"] or a["done"])]
+        if mine and mine[-1]["done"]:
+            return mine
+        assert time.monotonic() < deadline, f"{kind} is not answered"
+        time.sleep(0.01)
 
 
 SIZES = {

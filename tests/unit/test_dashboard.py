@@ -14,7 +14,7 @@ import neuroglass as ng
 from neuroglass.features.rules import Rule, Verdicts, fit
 from neuroglass.features.trace import Trace
 from neuroglass.views.feature_page import page_of
-from tests.unit.conftest import RecordingComm, comm_of
+from tests.unit.conftest import ask
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +36,6 @@ def store(alone: Any, model: ng.LiveModel) -> Any:
 def busy(alone: Any) -> int:
     frame = alone.to_frame()
     return int((frame["density"] - 0.02).abs().idxmin())
-
-
-def ask(view: Any, kind: str, **body: Any) -> list[dict[str, Any]]:
-    """All answers to one request, the acknowledgement left out."""
-    found: RecordingComm = comm_of(view)
-    number = 1 + len(found.answers())
-    found.receive({"v": 1, "view": "page", "id": number, "kind": kind, **body})
-    deadline = time.monotonic() + 120
-    while True:
-        mine = [a for a in found.answers() if a["id"] == number and (a["seq"] or a["done"])]
-        if mine and mine[-1]["done"]:
-            return mine
-        assert time.monotonic() < deadline, f"{kind} is not answered"
-        time.sleep(0.01)
 
 
 def test_the_page_says_what_the_store_says(alone: Any, busy: int) -> None:

@@ -20,7 +20,7 @@ from neuroglass.explanation.records import Simulated, Window
 from neuroglass.explanation.scores import pearson
 from neuroglass.explanation.windows import RandomWindows, split_of
 from neuroglass.views.lab_page import marks
-from tests.unit.conftest import RecordingComm, comm_of
+from tests.unit.conftest import ask, comm_of
 
 TOKENS = '" the"  9\n/[0-9]/  4'
 
@@ -72,20 +72,6 @@ def store(alone: Any, model: ng.LiveModel) -> Any:
 def index(store: Any) -> int:
     """A feature that is on at digits."""
     return int(store.search("0 1 2 3 4 5 6 7 8 9 10 11 12", limit=1).index[0])
-
-
-def ask(view: Any, kind: str, **body: Any) -> list[dict[str, Any]]:
-    """All answers to one request, the acknowledgement left out."""
-    found: RecordingComm = comm_of(view)
-    number = 1 + len(found.answers())
-    found.receive({"v": 1, "view": "page", "id": number, "kind": kind, **body})
-    deadline = time.monotonic() + 120
-    while True:
-        mine = [a for a in found.answers() if a["id"] == number and (a["seq"] or a["done"])]
-        if mine and mine[-1]["done"]:
-            return mine
-        assert time.monotonic() < deadline, f"{kind} is not answered"
-        time.sleep(0.01)
 
 
 def dense(sparse: dict[str, Any], n: int) -> Any:

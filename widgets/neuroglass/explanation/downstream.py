@@ -65,13 +65,13 @@ def ablation_steps(
         clean = _logprobs(model.run([ids]).logits)
         said = _logprobs(model.run([ids], edits=edits).logits) if edits else clean
         without = _logprobs(model.run([ids], edits=[Ablate(live, "zero")]).logits)
-        rows.append((_jsd(clean, said), _jsd(clean, without), len(ids)))
+        rows.append((_jsd(clean, said), _jsd(clean, without)))
         yield
     failures = len(simulated) - len(there)
-    if not rows or not sum(w for _, w, _ in rows):
+    if not rows or not sum(w for _, w in rows):
         why = "taking the feature away changes nothing" if rows else "nothing could be simulated"
         return Score("ablation", None, windows=len(rows), failures=failures, reason=why)
-    sums = np.array([[s, w] for s, w, _ in rows])
+    sums = np.array([[s, w] for s, w in rows])
     value = 1 - sums[:, 0].sum() / sums[:, 1].sum()
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(len(rows), [1 / len(rows)] * len(rows), BOOTSTRAPS) @ sums

@@ -245,6 +245,29 @@ class View(anywidget.AnyWidget):
         return data, metadata
 
 
+class Waitable(View):
+    """Base of views that draw what Python assigns in the background."""
+
+    # what an assignment of Python's started: its job, and what settles it (see ``_when_done``)
+    _pending: tuple[Job[Any], Callable[[], None]] | None = None
+
+    def wait(self, timeout: float = 60.0) -> None:
+        """Wait until the last change of a setting has been drawn.
+
+        Raises:
+            TimeoutError: it took longer than `timeout` seconds.
+            InputError: it failed; the same error is shown in the cell.
+        """
+        if self._pending is None:
+            return
+        job, settle = self._pending
+        try:
+            job.result(timeout)
+        finally:
+            if job.done:
+                settle()  # here, if the delivery thread has not come to it yet
+
+
 def ref(view: View) -> str:
     """How a view is named in the state of another one."""
     return f"anywidget:{view.model_id}"

@@ -19,7 +19,7 @@ from neuroglass.features.query import Query
 from neuroglass.model.errors import InputError, nearest
 from neuroglass.model.worker import Cancelled, Job
 from neuroglass.views import browser_rows as drawn
-from neuroglass.views.base import View, bundle, ref
+from neuroglass.views.base import View, Waitable, bundle, ref
 from neuroglass.views.beside import can_host
 from neuroglass.views.browser_columns import COLUMNS, DEFAULT, EXTRA
 from neuroglass.views.browser_search import Search, Wish
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _SETTINGS = ("query", "sort", "descending", "subset")
 
 
-class FeatureBrowser(Remarking):
+class FeatureBrowser(Remarking, Waitable):
     """All features of a store as a table.
 
     Args:
@@ -114,7 +114,6 @@ class FeatureBrowser(Remarking):
         self._drawing = 0  # the thread that sets the traits of a result, 0: none
         self._asked = 0  # counts what was asked for
         self._result = 0  # counts what was found, so that rows are known to belong to it
-        self._pending: tuple[Job[Any], Any] | None = None
         self.store = store
         wish = Wish(
             Query.of(query, store), sort or "", bool(descending), tuple(map(store.index, subset))
@@ -192,22 +191,6 @@ class FeatureBrowser(Remarking):
                 self._show_error(error)
 
         self._pending = job, self._when_done(job, finish)
-
-    def wait(self, timeout: float = 60.0) -> None:
-        """Wait until the last change of a setting has been drawn.
-
-        Raises:
-            TimeoutError: it took longer than `timeout` seconds.
-            InputError: it failed; the same error is shown in the cell.
-        """
-        if self._pending is None:
-            return
-        job, settle = self._pending
-        try:
-            job.result(timeout)
-        finally:
-            if job.done:
-                settle()
 
     @t.observe("feature", "opens")
     def _open(self, _: Any = None) -> None:

@@ -7,15 +7,15 @@ flow out.
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from neuroglass.features.annotations import main_score
 from neuroglass.views.browser_columns import COLUMNS, DEFAULT, EXTRA, NUMBERS
 from neuroglass.views.codec import pack
+from neuroglass.views.remarking import remarks
 
 if TYPE_CHECKING:
     from neuroglass.features.browse import FeatureTable, Found
@@ -80,29 +80,6 @@ def window(table: FeatureTable, found: Found, start: int, stop: int) -> dict[str
     if "at" in found.extra:
         made["at"] = [str(piece) for piece in found.extra["at"][start:stop]]
     return made
-
-
-def remarks(store: Store, features: Iterable[int], *, all_: bool = False) -> dict[str, Any]:
-    """What was said of features, by index; without those of which nothing was, unless `all_`."""
-    said: dict[str, Any] = {}
-    for feature, one in store.annotations.of_each(features).items():
-        best = one["explanations"][0] if one["explanations"] else None
-        if all_ or best or one["rating"] or one["note"] or one["lists"]:
-            said[str(feature)] = {
-                "explanation": best and best["text"],
-                "author": best and best["author"],
-                "score": best and main_score(best["scores"]),
-                "more": max(0, len(one["explanations"]) - 1),
-                "rating": one["rating"],
-                "note": one["note"],
-                "lists": one["lists"],
-            }
-    return said
-
-
-def lists(store: Store) -> list[list[Any]]:
-    """Names and lengths of the lists."""
-    return [[name, len(members)] for name, members in store.annotations.lists().items()]
 
 
 def in_words(query: Query) -> list[str]:

@@ -22,7 +22,7 @@ from neuroglass.model.basis import Head
 from neuroglass.model.errors import InputError
 from neuroglass.model.tokens import whole_characters
 from neuroglass.model.worker import Cancelled, Job, Priority
-from neuroglass.views.base import bundle
+from neuroglass.views.base import Waitable, bundle
 from neuroglass.views.codec import pack, pack_q8, unpack
 from neuroglass.views.protocol import Request
 from neuroglass.views.stored import StoreView
@@ -38,7 +38,7 @@ _LOGITS = 10
 ATTACH = "attach a model: store.attach(model)"
 
 
-class HeadDashboard(StoreView):
+class HeadDashboard(StoreView, Waitable):
     """One attention head.
 
     Its value for a (query, key) pair is ‖A·v·W_O‖, the size of what the key's token writes at the
@@ -77,7 +77,6 @@ class HeadDashboard(StoreView):
     attention = t.Dict().tag(sync=True)
     frame = t.Dict().tag(sync=True)
     _reading: Reading | None = None
-    _pending: tuple[Job[Any], Any] | None = None
     _ours = False
 
     def __init__(
@@ -164,21 +163,6 @@ class HeadDashboard(StoreView):
                 self._show_error(error)
 
         self._pending = job, self._when_done(job, finish)
-
-    def wait(self, timeout: float = 60.0) -> None:
-        """Wait until the text is read.
-
-        Raises:
-            TimeoutError: it took longer than `timeout` seconds.
-            InputError: it failed; the same error is shown in the cell.
-        """
-        if self._pending is not None:
-            job, settle = self._pending
-            try:
-                job.result(timeout)
-            finally:
-                if job.done:
-                    settle()
 
     def _model_head(self) -> Head:
         return self._need_model().head(*self.head)  # type: ignore[no-any-return]

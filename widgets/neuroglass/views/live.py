@@ -19,7 +19,7 @@ from neuroglass.model.errors import InputError
 from neuroglass.model.live import LiveModel
 from neuroglass.model.tokens import whole_characters
 from neuroglass.model.worker import Cancelled, Job, Priority
-from neuroglass.views.base import View
+from neuroglass.views.base import View, Waitable
 from neuroglass.views.protocol import Request
 
 Draw = Callable[[Any], Mapping[str, Any]]
@@ -60,7 +60,7 @@ class Picture:
         return {**lists, "frame": self.frame, "code": self.code}
 
 
-class LiveView(View):
+class LiveView(Waitable):
     """Base of the views that have a live model behind them.
 
     A class says what its settings are (``_made_of``), refuses bad ones (``_check``), reads them
@@ -85,7 +85,6 @@ class LiveView(View):
         """
         self.model = model
         self._drawing = 0  # the thread that sets the traits of a finished run, 0: none
-        self._pending: tuple[Job[Any], Callable[[], None]] | None = None
         self._picture: Picture | None = None
         self._asked = 0  # counts what was asked for
         self._assigned = 0  # the newest of it that came from Python or a link
@@ -195,22 +194,6 @@ class LiveView(View):
             pass  # a newer assignment took its place, and draws
         except Exception as error:
             self._show_error(error)
-
-    def wait(self, timeout: float = 60.0) -> None:
-        """Wait until the last change of a setting has been drawn.
-
-        Raises:
-            TimeoutError: it took longer than `timeout` seconds.
-            InputError: it failed; the same error is shown in the cell.
-        """
-        if self._pending is None:
-            return
-        job, settle = self._pending
-        try:
-            job.result(timeout)
-        finally:
-            if job.done:
-                settle()  # here, if the delivery thread has not come to it yet
 
     # -- running -----------------------------------------------------------------------------
 

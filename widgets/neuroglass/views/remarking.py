@@ -6,12 +6,12 @@ it in this kernel: this view, another one, or a line of Python.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import traitlets as t
 
-from neuroglass.views.browser_rows import lists, remarks
+from neuroglass.features.annotations import main_score
 from neuroglass.views.protocol import Request
 from neuroglass.views.stored import StoreView
 
@@ -77,3 +77,26 @@ class Remarking(StoreView):
         """Tell the pages; ``fresh``: what they know of rows that are not drawn is old."""
         before = self.remarks.get("fresh", 0)
         self.remarks = {"of": dict(of), "lists": lists(self.store), "fresh": before + fresh}
+
+
+def remarks(store: Store, features: Iterable[int], *, all_: bool = False) -> dict[str, Any]:
+    """What was said of features, by index; without those of which nothing was, unless `all_`."""
+    said: dict[str, Any] = {}
+    for feature, one in store.annotations.of_each(features).items():
+        best = one["explanations"][0] if one["explanations"] else None
+        if all_ or best or one["rating"] or one["note"] or one["lists"]:
+            said[str(feature)] = {
+                "explanation": best and best["text"],
+                "author": best and best["author"],
+                "score": best and main_score(best["scores"]),
+                "more": max(0, len(one["explanations"]) - 1),
+                "rating": one["rating"],
+                "note": one["note"],
+                "lists": one["lists"],
+            }
+    return said
+
+
+def lists(store: Store) -> list[list[Any]]:
+    """Names and lengths of the lists."""
+    return [[name, len(members)] for name, members in store.annotations.lists().items()]

@@ -21,11 +21,11 @@ from neuroglass.model.errors import InputError
 from neuroglass.views.base import bundle
 from neuroglass.views.browser import FeatureBrowser
 from neuroglass.views.browser_columns import NUMBERS
-from neuroglass.views.browser_rows import remarks
 from neuroglass.views.dashboard import FeatureDashboard
 from neuroglass.views.export import Page
 from neuroglass.views.feature_page import Pieces, number, page_of
 from neuroglass.views.link import link
+from neuroglass.views.remarking import remarks
 
 if TYPE_CHECKING:
     from neuroglass.features.store import Store
