@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -354,6 +355,28 @@ def test_a_dictionary_is_trained_in_a_cell_and_attached(
     report = sae.report(texts[:10], context=32)
     assert report["fvu"] < 0.6
     assert report["l0"] <= 4
+
+
+def test_the_bar_is_made_in_the_cells_own_thread_and_counts_every_token(
+    model: LiveModel, texts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tqdm.auto
+
+    made: list[tuple[Any, threading.Thread]] = []
+
+    class Bar(tqdm.auto.tqdm):  # type: ignore[misc]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            made.append((self, threading.current_thread()))
+
+    monkeypatch.setattr(tqdm.auto, "tqdm", Bar)
+    recipe = TopK(n_latents=16, k=2, tokens=640, batch=64)
+    running = train_sae(model, SITE, texts, recipe, context=32, progress=True, wait=False)
+    [(bar, thread)] = made
+    assert isinstance(running, Training)
+    running.result()
+    assert thread is threading.current_thread()
+    assert bar.n == bar.total == 640
 
 
 def test_several_in_one_pass_are_those_of_separate_ones(model: LiveModel, texts: list[str]) -> None:

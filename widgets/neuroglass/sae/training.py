@@ -67,7 +67,6 @@ class Training:
         self._done = threading.Event()
         self._error: BaseException | None = None
         self._block = 0
-        self._thread = threading.Thread(target=self._loop, name="neuroglass-train", daemon=True)
 
     # ------------------------------------------------------------------ for the user
 
@@ -115,11 +114,15 @@ class Training:
     # ------------------------------------------------------------------ the thread
 
     def _start(self) -> None:
-        self._thread.start()
+        # made here: one made in the thread would be shown in whatever cell runs then, or in none
+        bar = _Bar(self, self._show)
+        threading.Thread(
+            target=self._loop, args=(bar,), name="neuroglass-train", daemon=True
+        ).start()
 
-    def _loop(self) -> None:
+    def _loop(self, bar: _Bar) -> None:
         try:
-            with _Bar(self, self._show) as bar:
+            with bar:
                 self._train(bar)
         except BaseException as error:  # it reaches the user in `result`
             self._error = error
@@ -283,12 +286,13 @@ class _Bar:
             disable=not show,
         )
 
-    def __enter__(self) -> _Bar:
-        if not self._bar.disable:
-            for run in self._training._runs.values():
+        if show:
+            for run in runs:
                 for what, here, paper in run.recipe.windows():
                     self._bar.write(f"{run.name}: {what} {here:,} tokens (in the paper {paper})")
         self.show()
+
+    def __enter__(self) -> _Bar:
         return self
 
     def __exit__(self, *_: object) -> None:
