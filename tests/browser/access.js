@@ -39,10 +39,10 @@ window.access = (() => {
     let pairs = [[rgba(css), [0, 0, 0, 0]]];
     for (let at = outside ? element.parentElement : element; at; at = at.parentElement) {
       const style = getComputedStyle(at);
-      pairs = pairs.flatMap(([front, back]) => paints(style).map((paint) => [over(front, paint), over(back, paint)]));
+      // behind an opaque paint nothing shows through, unless both are faint together further up
+      if (pairs.some(([, back]) => back[3] < 1)) pairs = pairs.flatMap(([front, back]) => paints(style).map((paint) => [over(front, paint), over(back, paint)]));
       const opacity = Number(style.opacity);
       if (opacity < 1) pairs = pairs.map((two) => two.map(([r, g, b, a]) => [r, g, b, a * opacity]));
-      if (pairs.every(([, back]) => back[3] === 1)) break;
     }
     const canvas = rgba("canvas");
     return Math.min(...pairs.map(([front, back]) => ratio(over(front, canvas), over(back, canvas))));

@@ -87,13 +87,19 @@ def gallery_model() -> Iterator[ng.LiveModel]:
 @pytest.fixture(scope="session")
 def states_by_group(gallery_model: ng.LiveModel) -> dict[str, list[State]]:
     """Every state of the gallery."""
-    return {group: galleries.states_of(group, gallery_model) for group in galleries.GROUPS}
+    return {group: list(states(gallery_model)) for group, states in galleries.GROUPS.items()}
 
 
 @pytest.fixture(scope="module", params=galleries.GROUPS)
-def states(request: pytest.FixtureRequest, states_by_group: dict[str, list[State]]) -> list[State]:
-    """The states of one page of the gallery."""
-    return states_by_group[request.param]
+def group(request: pytest.FixtureRequest) -> str:
+    """A page of the gallery."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def states(group: str, states_by_group: dict[str, list[State]]) -> list[State]:
+    """Its states."""
+    return states_by_group[group]
 
 
 @pytest.fixture(scope="session")
@@ -103,15 +109,15 @@ def all_states(states_by_group: dict[str, list[State]]) -> list[State]:
 
 
 @pytest.fixture(scope="module")
-def gallery(browser: Browser, states: list[State]) -> Iterator[tuple[Page, list[str]]]:
-    """The gallery's page, every state as it should be, and the list of what went wrong in it."""
+def gallery(browser: Browser, group: str, states: list[State]) -> Iterator[tuple[Page, list[str]]]:
+    """That page, every state as it should be, and the list of what went wrong in it."""
     galleries.OUT.mkdir(parents=True, exist_ok=True)
-    index = galleries.OUT / "index.html"
-    index.write_text(galleries.build(states), encoding="utf-8")
+    path = galleries.path_of(group)
+    path.write_text(galleries.build(states), encoding="utf-8")
     context = browser.new_context()
-    context.set_default_timeout(90_000)  # a hundred views are mounted at once
+    context.set_default_timeout(90_000)  # dozens of views are mounted at once
     shown = context.new_page()
     outside = labs.watch_requests(shown)
-    yield shown, galleries.open_page(shown, states, index)
+    yield shown, galleries.open_page(shown, states, path)
     context.close()
     assert not outside, f"the gallery asked for {outside}"

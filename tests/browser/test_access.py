@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from tests.gallery.state import State
 
-# over a hundred and fifty states this takes a quarter of an hour: `make gallery` runs it
-pytestmark = [pytest.mark.model, pytest.mark.matrix, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 
 AXE = labs.ROOT / "js" / "node_modules" / "axe-core" / "axe.min.js"
 CHECKS = labs.ROOT / "tests" / "browser" / "access.js"
@@ -32,7 +31,8 @@ OFF = {
     # rows of tokens are one tab stop together: the arrow keys go from row to row, and scroll them
     "scrollable-region-focusable": ".ng-tokens",
 }
-COMPOSITE = "[role=listbox], [role=grid]"
+AREAS = "[role=listbox][tabindex='0']:has(.ng-tok), [role=grid][tabindex='0']"
+WITHOUT_TOKENS = {"blind_rating", "feature_map"}  # pages where no token is gone to by keys
 
 
 @pytest.fixture
@@ -97,18 +97,18 @@ def test_axe_finds_nothing(page: Page) -> None:
     }""".replace("OFF", json.dumps(OFF))
     found = page.evaluate(check)
     assert found["wrong"] == []
-    assert {"button-name", "label", "aria-required-children"} <= set(found["held"])
+    assert {"button-name", "label"} <= set(found["held"])
 
 
 def test_the_tab_key_goes_everywhere_and_is_seen(page: Page, states: list[State]) -> None:
     wrong: dict[str, list[str]] = {}
     for state in states:
-        # a view's own states have the controls of the others: once is enough
-        for theme in galleries.THEMES[: 1 if state.kind == "another" else 2]:
-            root = galleries.pair(page, state).locator(f".{theme} {galleries.OUTER}")
-            found = _walk(page, root.element_handle())
-            if found:
-                wrong[f"{state.of}/{state.name} {theme}"] = found
+        with galleries.alone(page, state) as both:
+            # a view's own states have the controls of the others: once is enough
+            for theme in galleries.THEMES[: 1 if state.kind == "another" else 2]:
+                root = both.locator(f".{theme} {galleries.OUTER}")
+                if found := _walk(page, root.element_handle()):
+                    wrong[f"{state.of}/{state.name} {theme}"] = found
     assert wrong == {}
 
 
@@ -135,20 +135,23 @@ def _walk(page: Page, root: ElementHandle) -> list[str]:
     return wrong
 
 
-def test_keys_move_pin_close_and_stay_in_the_view(page: Page, states: list[State]) -> None:
+def test_keys_move_pin_close_and_stay_in_the_view(
+    page: Page, group: str, states: list[State]
+) -> None:
     page.evaluate(
         "() => { window.leaked = []; for (const kind of ['keydown', 'keypress'])"
         " document.addEventListener(kind, ({ key }) => leaked.push(key)); }"
     )
     tried = 0
     for state in states:
-        root = galleries.pair(page, state).locator(f".light {galleries.OUTER}")
-        area = root.locator("[role=listbox][tabindex='0'], [role=grid][tabindex='0']")
-        area = area.filter(visible=True)
-        if area.count() == 1 and state.act == "" and state.status in {"ready", "static"}:
-            _use_keys(page, root, area, picks=state.view.has_trait("selected"))
-            tried += 1
-    assert tried >= 15
+        if state.act or state.status not in {"ready", "static"}:
+            continue
+        with galleries.alone(page, state) as both:
+            root = both.locator(f".light {galleries.OUTER}")
+            for area in root.locator(AREAS).filter(visible=True).all():
+                _use_keys(page, root, area, picks=state.view.has_trait("selected"))
+                tried += 1
+    assert tried >= 3 or group in WITHOUT_TOKENS
     assert page.evaluate("leaked") == []
 
 
@@ -157,16 +160,16 @@ def _use_keys(page: Page, root: Locator, area: Locator, *, picks: bool) -> None:
     spoken = root.locator("[aria-live=polite]")
     places = []
     area.focus()
-    leftward = "rtl" in {area.get_attribute("dir"), area.get_attribute("data-direction")}
-    forward = "ArrowLeft" if leftward else "ArrowRight"
     page.keyboard.press("Home")
+    leftward = "rtl" in {area.get_attribute("data-direction"), _active(page)["direction"]}
+    forward = "ArrowLeft" if leftward else "ArrowRight"
     for key in (forward, "End", "Home"):
         page.keyboard.press(key)
         active = _active(page)
         assert active["text"], key
         assert active["seen"], (key, active)
         places.append(active["index"])
-        assert spoken.text_content(), key
+        assert "".join(spoken.all_text_contents()), (key, area.get_attribute("aria-label"))
     tokens = places[1]
     assert places == [min(1, tokens), tokens, 0]
     before = page.evaluate("() => document.querySelectorAll('[aria-selected=true]').length")
@@ -189,6 +192,7 @@ def _active(page: Page) -> dict[str, Any]:
               const item = id ? document.getElementById(id) : at;
               const mark = getComputedStyle(item);
               return { text: item.textContent, index: Number(item.dataset.i ?? -1),
+                direction: getComputedStyle(item.parentElement).direction,
                 seen: mark.outlineStyle !== "none" && parseFloat(mark.outlineWidth) >= 2 };
             }"""
         )
@@ -227,8 +231,9 @@ def test_forced_colours_lose_nothing(page: Page, states: list[State]) -> None:
         for chosen in root.locator(".ng-sel").all():
             assert chosen.evaluate("e => getComputedStyle(e).outlineStyle") != "none"
     for state in (s for s in states if s.kind in {"normal", "narrow"}):
-        root = galleries.pair(page, state).locator(f".light {galleries.OUTER}")
-        assert _walk(page, root.element_handle()) == []
+        with galleries.alone(page, state) as both:
+            root = both.locator(f".light {galleries.OUTER}")
+            assert _walk(page, root.element_handle()) == []
 
 
 def test_reduced_motion_stops_what_moves(page: Page, states: list[State]) -> None:

@@ -1,15 +1,17 @@
-"""The gallery's page, and pictures of what is on it.
+"""The gallery's pages, and pictures of what is on them.
 
-States flow in; one HTML page flows out, and from a browser that has it open, a PNG for each state
-and theme.
+States flow in; an HTML page flows out, and from a browser that has it open, a PNG for each state
+in both themes.
 """
 
 from __future__ import annotations
 
 import html
 import json
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -76,9 +78,8 @@ KERNEL = (
 
 _LAYOUT = """<style>
 body { max-width: none; padding: 16px; background: #fff; color: #1b1b1b; }
-/* of a hundred states only those that are looked at are laid out */
-.pair { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr));
-  content-visibility: auto; contain-intrinsic-size: auto 900px; }
+.pair { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); }
+.pair[hidden] { display: none; }
 .half { padding: 14px; min-width: 0; }
 .light { background: #fff; } .dark { background: #111; }
 @media (max-width: 1000px) {
@@ -88,32 +89,24 @@ body { max-width: none; padding: 16px; background: #fff; color: #1b1b1b; }
 </style>"""
 
 
-GROUPS = ("texts", "features")  # pages that the browser tests open: one of all states is slow
+# a page each; a view's file joins here
+GROUPS: dict[str, Callable[[ng.LiveModel], Iterable[State]]] = {
+    "live_heatmap": heatmap.live_states,
+    "heatmap": heatmap.static_states,
+    "logit_lens": logit_lens.states,
+    "beside": beside.states,
+    "steer": steer.states,
+    "browser": lambda _: browser.states(),
+    "dashboard": lambda _: dashboard.states(),
+    "blind_rating": lambda _: blind_rating.states(),
+    "feature_map": lambda _: feature_map.states(),
+    "head_dashboard": lambda _: head_dashboard.states(),
+    "lab": lambda _: lab.states(),
+}
 
 
-def states_of(group: str, model: ng.LiveModel) -> list[State]:
-    """What there is to see, in two halves; a view's file joins here."""
-    if group == "texts":
-        return [
-            *heatmap.live_states(model),
-            *heatmap.static_states(model),
-            *logit_lens.states(model),
-            *beside.states(model),
-            *steer.states(model),
-        ]
-    return [
-        *browser.states(),
-        *dashboard.states(),
-        *blind_rating.states(),
-        *feature_map.states(),
-        *head_dashboard.states(),
-        *lab.states(),
-    ]
-
-
-def every_state(model: ng.LiveModel) -> list[State]:
-    """All there is to see."""
-    return [state for group in GROUPS for state in states_of(group, model)]
+def path_of(group: str) -> Path:
+    return OUT / f"{group}.html"
 
 
 def build(states: Sequence[State]) -> str:
@@ -166,7 +159,7 @@ def _said(view: View, ask: dict[str, Any], refused: bool) -> list[dict[str, Any]
 # --- in a browser
 
 
-def open_page(page: BrowserPage, states: Sequence[State], index: Path) -> list[str]:
+def open_page(page: BrowserPage, states: Sequence[State], path: Path) -> list[str]:
     """Show the gallery with every state as it should be; what goes wrong is added to the list."""
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -175,7 +168,7 @@ def open_page(page: BrowserPage, states: Sequence[State], index: Path) -> list[s
         lambda said: wrong.append(said.text) if said.type in {"error", "warning"} else None,
     )
     page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
-    page.goto(index.as_uri())
+    page.goto(path.as_uri())
     for state in states:
         prepare(page, state)
     return wrong
@@ -197,6 +190,21 @@ def prepare(page: BrowserPage, state: State) -> Locator:
     return both
 
 
+@contextmanager
+def alone(page: BrowserPage, state: State) -> Iterator[Locator]:
+    """The state in both themes with all others out of the page, where a key is answered faster."""
+    hide = """([only, hidden]) => {
+      for (const pair of document.querySelectorAll("[data-state]"))
+        pair.hidden = hidden && pair.dataset.state !== only;
+    }"""
+    name = f"{state.of}/{state.name}"
+    page.evaluate(hide, [name, True])
+    try:
+        yield pair(page, state)
+    finally:
+        page.evaluate(hide, [name, False])
+
+
 # notes that hang over the edge of one state would stand in the next one's picture
 _CALM = """() => {
   for (const tip of document.querySelectorAll(".ng-tip:popover-open"))
@@ -209,6 +217,11 @@ def photograph(page: BrowserPage, state: State) -> Path:
     path = OUT / state.of / f"{state.name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     page.evaluate(_CALM)
-    pair(page, state).scroll_into_view_if_needed()  # before a tooltip finds its place
+    both = pair(page, state)
+    box = both.bounding_box()
+    assert box is not None
+    # whole: what stands outside the window is not always drawn
+    page.set_viewport_size({"width": WIDTH, "height": max(HEIGHT, math.ceil(box["height"]) + 2)})
+    both.scroll_into_view_if_needed()  # before a tooltip finds its place
     prepare(page, state).screenshot(path=path)
     return path

@@ -23,6 +23,7 @@ export const kindClass = (kind: number | undefined): string => (kind === 2 ? " n
 
 interface Shown {
   line: Line;
+  direction: "rtl" | "ltr";
   tokens: HTMLElement[];
 }
 
@@ -82,9 +83,9 @@ export class ExcerptList {
       token.className = this.#classOf(line, i);
       tokens.push(token);
     }
-    this.#shown.push({ line, tokens });
     const more = (there: boolean): Node[] => (there ? [h("span", { class: "ng-quiet", "aria-hidden": "true" }, "…")] : []);
     const direction = RTL.test(line.pieces.slice(line.from, line.to).join("")) ? "rtl" : "ltr";
+    this.#shown.push({ line, direction, tokens });
     const text = h("div", { class: "ng-ex-text", role: "none", dir: direction }, ...more(line.from > 0), ...tokens, ...more(line.to < line.pieces.length));
     const row = h("div", { class: "ng-ex", role: "group", "aria-label": line.label }, line.head, text);
     row.dataset.k = String(k);
@@ -114,7 +115,7 @@ export class ExcerptList {
     const [k, i] = this.#cursor ?? [0, this.#shown[0]?.line.home ?? 0];
     const here = this.#shown[k];
     if (!here) return;
-    const forward = RTL.test(here.line.pieces.join("")) ? -1 : 1;
+    const forward = here.direction === "rtl" ? -1 : 1;
     const step = this.#cursor === null ? 0 : 1; // the first key shows where the cursor is
     const { from, to } = here.line;
     const within = (goal: number): number => Math.max(from, Math.min(to - 1, goal));

@@ -45,7 +45,7 @@ function table(caption: string, title: string, heads: readonly [string, string][
   );
 }
 
-const piece = (text: string): HTMLElement => h("span", { class: "ng-piece", dir: "auto" }, quoted(text));
+const piece = (text: string): HTMLElement => h("span", { class: "ng-piece", dir: "auto", title: quoted(text) }, quoted(text));
 
 /** Tokens that it raises and lowers, each list with bars to its own largest. */
 export function logitLists(page: WirePage): HTMLElement {

@@ -6,7 +6,7 @@
 import { copyTokens } from "../../core/clipboard.js";
 import { focusable, h, setText } from "../../core/dom.js";
 import { FeatureFinder } from "../../core/feature-finder.js";
-import { count } from "../../core/format.js";
+import { count, quoted } from "../../core/format.js";
 import type { Mounting } from "../../core/mount.js";
 import type { Reply } from "../../core/protocol.js";
 import { SettingsPanel } from "../../core/settings-panel.js";
@@ -71,7 +71,9 @@ export class SteerView {
     this.#prompt = new Strip(signal);
     this.#prompt.element.setAttribute("aria-label", "the prompt as the model reads it");
     this.#promptPointer = new TokenPointer(this.#prompt, {
-      point: () => undefined,
+      point: (i, _, byKey) => {
+        if (byKey && i !== null) shell.say(`${quoted(this.#pieces[i] ?? "")}, token ${i + 1}`);
+      },
       pick: (i) => {
         if (shell.live) this.#finder.at(i, this.#pieces[i] ?? "");
       },
