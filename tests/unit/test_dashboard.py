@@ -65,6 +65,29 @@ def test_the_page_says_what_the_store_says(alone: Any, busy: int) -> None:
     assert sum(shares) == pytest.approx(1, abs=0.02)
 
 
+def test_the_next_page_is_made_ahead_and_is_the_same(comms: Any, store: Any, busy: int) -> None:
+    view = ng.FeatureDashboard(store, busy)
+    assert ask(view, "run", feature=busy + 1)[0]["done"]
+    assert view._soon is not None
+    view._soon.join(30)
+    store.annotations.explain(busy + 2, "said meanwhile")
+    made = view._ahead[busy + 2]
+    assert ask(view, "run", feature=busy + 2)[0]["done"]
+    assert view.frame["histogram"] is made["histogram"]
+    said = store.annotations.of(busy + 2)
+    assert said["explanations"][0]["text"] == "said meanwhile"
+    origin = {name: view.frame[name] for name in ("view", "id")}
+    assert view.frame == page_of(store, busy + 2) | origin
+    assert view.said == said
+
+
+def test_no_page_is_made_ahead_of_a_jump_or_past_the_ends(comms: Any, store: Any) -> None:
+    view = ng.FeatureDashboard(store, 1)
+    for goal in (0, 9, store.n_features - 2, store.n_features - 1):
+        ask(view, "run", feature=goal)
+        assert view._soon is None
+
+
 def test_with_a_model_the_page_has_geometry(store: Any, busy: int) -> None:
     page = page_of(store, busy)
     effect = store.model.unembed(store[busy].feature, rare=False)

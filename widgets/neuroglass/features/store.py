@@ -358,10 +358,17 @@ class Store:
 
         Linear bins are equally wide, log ones a quarter of an octave.
         """
+        return self.histograms(feature)[log]
+
+    def histograms(self, feature: int | str) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Both histograms of a feature, linear and log; see ``histogram``."""
         row = self._rows("hist", self.index(feature)).iloc[0]
-        counts = np.asarray(row["log" if log else "linear"])
-        edges = bin_edges() if log else np.arange(len(counts) + 1) * row["width"]
-        return _frame(low=edges[:-1], high=edges[1:], count=counts)
+        linear, log = np.asarray(row["linear"]), np.asarray(row["log"])
+        edges = np.arange(len(linear) + 1) * row["width"], bin_edges()
+        return (
+            _frame(low=edges[0][:-1], high=edges[0][1:], count=linear),
+            _frame(low=edges[1][:-1], high=edges[1][1:], count=log),
+        )
 
     def tokens(self, feature: int | str) -> pd.DataFrame:
         """The tokens that a feature is on at, most often first.

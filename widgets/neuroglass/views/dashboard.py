@@ -8,6 +8,7 @@ the live model, where there is one.
 from __future__ import annotations
 
 import html
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Generator, Mapping, Sequence
@@ -45,6 +46,7 @@ _EFFECTS = 40  # excerpts whose effects are asked for at once
 _TOKENS = 4096  # in an excerpt at most
 _SAY = 0.25  # seconds between what a long answer tells
 _KEPT = 8  # traces, verdicts: of the features and rules looked at last
+_PAUSE = 0.25  # seconds after a page, before the next one is made ahead of its reader
 _STEERED = 40  # new tokens of the text that is steered from a page
 
 
@@ -119,6 +121,8 @@ class FeatureDashboard(Remarking):
         self._traces: OrderedDict[int, Trace] = OrderedDict()
         self._verdicts: OrderedDict[str, Verdicts] = OrderedDict()
         self._effects: OrderedDict[tuple[int, ...], pd.DataFrame] = OrderedDict()
+        self._ahead: dict[int, dict[str, Any]] = {}
+        self._soon: threading.Timer | None = None
         self._drawing = False
         self.store = store
         self._begin(
@@ -153,8 +157,20 @@ class FeatureDashboard(Remarking):
     # -- the page ----------------------------------------------------------------------------
 
     def _made(self, index: int, origin: tuple[str, int]) -> dict[str, Any]:
-        page = page_of(self.store, index) | {"view": origin[0], "id": origin[1]}
-        return {"frame": page, "said": page["said"], "code": self._code(index)}
+        page = self._ahead.pop(index, None) or page_of(self.store, index)
+        said = self.store.annotations.of(index)
+        frame = page | {"said": said, "view": origin[0], "id": origin[1]}
+        return {"frame": frame, "said": said, "code": self._code(index)}
+
+    def _look_ahead(self, store: Store, index: int) -> None:
+        """Make the page that comes next if its reader goes on in this direction."""
+        try:
+            page = page_of(store, index)
+        except InputError:
+            return  # whoever turns to it is told what is wrong
+        with self._lock:
+            if store is self.store:
+                self._ahead = {index: page}
 
     def _code(self, index: int) -> str:
         return f"{self._store_code()}\nng.FeatureDashboard(store, {index})"
@@ -177,16 +193,26 @@ class FeatureDashboard(Remarking):
             self._show(self.store.index(change["new"]))
 
     def _on_run(self, request: Request) -> None:
+        before = self._now()
+        if self._soon is not None:
+            self._soon.cancel()
         try:
             self._show(self.store.index(request.get("feature", int)), (request.view, request.id))
         except InputError as error:
             self._show_error(error)
             raise
         self._answer(request)
+        after = 2 * self._now() - before
+        if abs(after - self._now()) == 1 and 0 <= after < self.store.n_features:
+            # not at once: it would hold up what was just sent, and who presses on
+            self._soon = threading.Timer(_PAUSE, self._look_ahead, (self.store, after))
+            self._soon.daemon = True
+            self._soon.start()
 
     def attach(self, store: Store) -> None:
         """Go on with the same store and its live model: ``view.attach(store.attach(model))``."""
         super().attach(store)
+        self._ahead = {}
         self._traces.clear()
         self._verdicts.clear()
         self._effects.clear()

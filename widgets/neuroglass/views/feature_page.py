@@ -56,7 +56,7 @@ def page_of(store: Store, index: int, words: Pieces | None = None) -> dict[str, 
         for name in ("promoted", "suppressed")
     }
     count = int(row["count"])
-    linear, log = (store.histogram(index, log=which) for which in (False, True))
+    linear, log = store.histograms(index)
     page: dict[str, Any] = {
         "feature": index,
         "name": feature.id,
