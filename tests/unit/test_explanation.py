@@ -134,6 +134,12 @@ def test_scores_equal_the_published_definitions_by_hand() -> None:
     # mean (a - s)^2 = (0 + 1 + 0 + 1 + 0) / 5; mean a^2 = (1 + 4 + 16 + 1) / 5
     assert found["r_squared"].value == pytest.approx(1 - 2 / 22)
     assert found["absolute_deviation"].value == pytest.approx(1 - 2 / 8)
+    # on: a at 4 tokens, s at 4, both at 4; the first token of each is 0
+    assert found["precision"].value == found["recall"].value == 1
+    three = Simulated(window("f|g", [0, 3]), np.array([1.0, 0.0]))
+    found3 = simulation_scores([one, two, three])
+    assert found3["precision"].value == pytest.approx(4 / 5)
+    assert found3["recall"].value == pytest.approx(4 / 5)
     # ranks of a: 1 2.5 4 5 2.5; of s: 1 3.5 3.5 5 2
     ra, rs = np.array([1, 2.5, 4, 5, 2.5]), np.array([1, 3.5, 3.5, 5, 2])
     assert found["spearman"].value == pytest.approx(np.corrcoef(ra, rs)[0, 1])
@@ -153,27 +159,38 @@ def test_a_constant_simulation_is_undefined_and_a_failure_is_counted() -> None:
     assert simulation_scores([failed])["spearman"].reason == "no window could be simulated"
     silent = simulation_scores([Simulated(window("a|b", [0, 0]), np.array([0.0, 1.0]))])
     assert silent["r_squared"].value is None
+    assert silent["recall"].value is None
+    assert silent["precision"].value == 0
     assert "same at every token" in silent["correlation"].reason
 
 
-def test_the_interval_is_that_of_drawing_windows_again() -> None:
+def test_the_intervals_are_those_of_drawing_windows_again() -> None:
     rng = np.random.default_rng(1)
     some = []
     for _ in range(30):
-        a = rng.random(20)
-        some.append(Simulated(window("|".join("x" * 20), a.tolist()), a + rng.normal(0, 0.5, 20)))
-    found = simulation_scores(some)["correlation"]
-    drawn = []
-    for _ in range(400):
-        chosen = rng.integers(0, 30, 30)
-        a = np.concatenate([some[i].window.values for i in chosen])
-        s = np.concatenate([some[i].values for i in chosen])
-        drawn.append(np.corrcoef(a, s)[0, 1])
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    # two bootstraps of 400: their quantiles differ by about 0.005
-    assert found.low == pytest.approx(low, abs=0.02)
-    assert found.high == pytest.approx(high, abs=0.02)
-    assert found.low < found.value < found.high  # type: ignore[operator]
+        a = np.maximum(rng.random(20) - 0.5, 0)
+        said = np.maximum(a + rng.normal(0, 0.5, 20), 0)
+        some.append(Simulated(window("|".join("x" * 20), a.tolist()), said))
+    scores = simulation_scores(some)
+    formulas: dict[str, Any] = {
+        "correlation": lambda a, s: np.corrcoef(a, s)[0, 1],
+        "absolute_deviation": lambda a, s: 1 - np.abs(a - s).mean() / a.mean(),
+        "precision": lambda a, s: (a > 0)[s > 0].mean(),
+        "recall": lambda a, s: (s > 0)[a > 0].mean(),
+    }
+    for name, formula in formulas.items():
+        drawn = []
+        for _ in range(400):
+            chosen = rng.integers(0, 30, 30)
+            a = np.concatenate([some[i].window.values for i in chosen])
+            drawn.append(formula(a, np.concatenate([some[i].values for i in chosen])))
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        found = scores[name]
+        # two bootstraps of 400: their quantiles differ by about a tenth of the interval
+        tolerance = 0.25 * (high - low)
+        assert found.low == pytest.approx(low, abs=tolerance), name
+        assert found.high == pytest.approx(high, abs=tolerance), name
+        assert found.low < found.value < found.high  # type: ignore[operator]
 
 
 # ---------------------------------------------------------------------- splits and the public calls
@@ -366,3 +383,26 @@ def test_a_study_is_each_feature_alone(store: Any) -> None:
     assert table.loc[alive[2], "recall"] == pytest.approx(said[on].mean())
     control = ng.study(store, alive, control=True, progress=False)
     assert control["correlation"].fillna(0).median() < table.loc[alive, "correlation"].median()
+
+
+def test_a_dictionarys_report_says_how_well_its_explanations_tell(
+    store: Any, tmp_path: Path
+) -> None:
+    latents = ng.open_store("zoo/A-1x", store.model, annotations=tmp_path / "latents")
+    sae, texts = ng.SAE.load("zoo/A-1x", store.model), ng.zoo_texts("code")[:1]
+    with pytest.raises(ng.InputError, match=r"No explanation .*ng\.study\(store, keep=True\)"):
+        sae.report(texts, tokens=200, store=latents)
+    with pytest.raises(ng.InputError, match="not of A-1x"):
+        sae.report(texts, tokens=200, store=ng.open_store("zoo/A-8x"))
+    frame = latents.to_frame()
+    some = [int(i) for i in frame.index[frame["count"] > 500][:4]]
+    table: Any = ng.study(latents, some, keep=True, progress=False)
+    latents.annotations.explain(some[0], "newer, and not scored")
+    there = table.dropna(subset=["precision", "recall"])
+    found = sae.report(texts, tokens=200, store=latents)
+    assert found["explained"] == len(there) / 512 > 0
+    # scores are kept to six digits
+    assert found["explanation_precision"] == pytest.approx(there["precision"].mean(), rel=1e-5)
+    assert found["explanation_recall"] == pytest.approx(there["recall"].mean(), rel=1e-5)
+    assert set(found.to_frame().index) >= {"explained", "explanation_recall", "fvu"}
+    assert "explained" not in sae.report(texts, tokens=200).values

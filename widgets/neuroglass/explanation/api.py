@@ -124,8 +124,9 @@ def score(
         keep: write explanation and scores to the store's annotations.
 
     Returns:
-        ``correlation``, ``spearman``, ``r_squared``, ``absolute_deviation``, ``random_only``, each
-        with a 95 % bootstrap interval over windows; undefined ones are None with a reason.
+        ``correlation``, ``spearman``, ``r_squared``, ``absolute_deviation``, ``random_only``,
+        ``precision`` and ``recall``, each with a 95 % bootstrap interval over windows; undefined
+        ones are None with a reason. See ``simulation_scores``.
 
     Raises:
         InputError: as in ``simulate``; the explanation was made of documents it is tested on.

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from tqdm.auto import tqdm
 
 from neuroglass.explanation.api import explain, score
-from neuroglass.explanation.records import Explainer, Simulated, Simulator
+from neuroglass.explanation.records import Explainer, Simulator
 from neuroglass.explanation.windows import RandomWindows, split_of
 from neuroglass.model.errors import InputError
 
@@ -53,10 +52,8 @@ def study(
 
     Returns:
         One row for each feature: explanation, author, correlation, low, high, random_only,
-        spearman, r_squared, absolute_deviation; ``precision`` and ``recall`` of "on" by token over
-        the test windows (the explainability measure of *Scaling and evaluating sparse
-        autoencoders*; for simulators that say zero, as patterns do), and ``failure``: why there is
-        none. A feature that can't be explained is a row with a reason, never a zero.
+        spearman, r_squared, absolute_deviation, precision, recall (see ``score``), and ``failure``:
+        why there is none. A feature that can't be explained is a row with a reason, never a zero.
     """
     import pandas as pd
 
@@ -85,7 +82,6 @@ def study(
             "explanation": used.text,
             "author": used.author,
             **{name: one.value for name, one in found.scores.items()},
-            **_on_at_all(found.simulated),
             "low": correlation.low,
             "high": correlation.high,
         }
@@ -97,15 +93,3 @@ def study(
     made_of = pd.DataFrame(rows, columns=columns).set_index("feature")
     numbers = columns[3:-1]
     return made_of.astype(dict.fromkeys(numbers, "float64"))
-
-
-def _on_at_all(simulated: Sequence[Simulated]) -> dict[str, float]:
-    """Precision and recall of being on, over all tokens."""
-    there = [(s.window.values > 0, s.values > 0) for s in simulated if s.values is not None]
-    true = np.concatenate([np.zeros(0, bool), *(t for t, _ in there)])
-    said = np.concatenate([np.zeros(0, bool), *(s for _, s in there)])
-    both = int((true & said).sum())
-    return {
-        "precision": both / int(said.sum()) if said.any() else float("nan"),
-        "recall": both / int(true.sum()) if true.any() else float("nan"),
-    }

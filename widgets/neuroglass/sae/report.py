@@ -6,9 +6,9 @@ field uses one word for several (``reference`` in the table: where the definitio
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -52,7 +52,22 @@ WORDS = {
     "recovered_mean": "(ce_mean - ce_spliced) / (ce_mean - ce)",
     "decoder_cosine": "median over latents of the largest |cosine| with another decoder row",
     "encoder_decoder_cosine": "median cosine of a latent's encoder and decoder row (one site only)",
+    "explained": "share of latents whose best explanation in the store has precision and recall",
+    "explanation_precision": "mean over those of: share of the tokens simulated on at which the "
+    "latent is on (Gao et al. 2024, section 4.3, explainability, with patterns)",
+    "explanation_recall": "mean over those of: share of the tokens where the latent is on that "
+    "are simulated on",
 }
+
+
+class ExplainedStore(Protocol):
+    """What the report needs of a store (``ng.Store``)."""
+
+    @property
+    def meta(self) -> Mapping[str, Any]: ...
+
+    @property
+    def annotations(self) -> Any: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +125,7 @@ def report(
     context: int = 128,
     tokens: int | None = None,
     prepend_bos: bool | None = None,
+    store: ExplainedStore | None = None,
 ) -> Report:
     """Measure a dictionary on texts; see `WORDS` for what is measured.
 
@@ -119,11 +135,14 @@ def report(
         context: tokens in a window; the dictionary's own by default if it is shorter.
         tokens: to stop at; None reads all.
         prepend_bos: None does as the tokenizer does.
+        store: of this dictionary, with explanations that were scored (``ng.study(keep=True)``):
+            the report then says how well they tell where its latents are on.
 
     Raises:
-        InputError: not attached, or no text.
+        InputError: not attached, no text, a store of another dictionary or without such scores.
     """
     model = sae.model
+    explained = {} if store is None else _explained(sae, store)
     context = min(context, sae.spec.context or context)
     rows = [
         row
@@ -144,7 +163,7 @@ def report(
     mean = sums.mean
     for batch in batches:
         sums.second(model, batch)
-    return Report(sae, sums.figures(mean), sums.fired / sums.n)
+    return Report(sae, sums.figures(mean) | explained, sums.fired / sums.n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,3 +305,25 @@ def _structure(sae: SAE) -> dict[str, float]:
         encoder = encoder / encoder.norm(dim=1, keepdim=True).clamp_min(1e-12)
         found["encoder_decoder_cosine"] = float((encoder * rows).sum(1).median())
     return found
+
+
+def _explained(sae: SAE, store: ExplainedStore) -> dict[str, float]:
+    """How well the best explanation of each latent tells where it is on."""
+    basis = store.meta["basis"]
+    if basis["fingerprint"] != sae.fingerprint:
+        raise InputError(f"The store is of {basis['name']}, not of {sae.name}.")
+    notes = store.annotations
+    of = notes.of_each(notes.table()["feature"]).values()
+    best = [said["explanations"][0]["scores"] for said in of if said["explanations"]]
+    names = ("precision", "recall")
+    found = [[s[n] for n in names] for s in best if all(s.get(n) is not None for n in names)]
+    if not found:
+        raise InputError(
+            "No explanation in the store has precision and recall.",
+            "ng.study(store, keep=True) explains its latents and writes them.",
+        )
+    means = torch.tensor(found, dtype=torch.float64).mean(0).tolist()
+    return {
+        "explained": len(found) / sae.n_features,
+        **{f"explanation_{n}": mean for n, mean in zip(names, means, strict=True)},
+    }

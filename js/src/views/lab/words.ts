@@ -10,6 +10,8 @@ export const SCORES: Record<string, readonly [name: string, formula: string]> = 
   spearman: ["Spearman", "Pearson’s r of the ranks, equal values sharing their mean rank"],
   r_squared: ["R²", "1 − mean (a − s)² / mean a², uncentred as published; a real, s simulated"],
   absolute_deviation: ["absolute deviation", "1 − mean |a − s| / mean |a|; a real, s simulated"],
+  precision: ["precision", "share of the tokens simulated on (above 0) at which the feature is on (the explainability measure of Gao et al. 2024, with patterns)"],
+  recall: ["recall", "share of the tokens where the feature is on that are simulated on"],
   ablation: ["ablation", "1 − E[JSD(with the simulation in its place ‖ as it is)] / E[JSD(without the feature ‖ as it is)] of the next token: 1, the model can’t tell; 0, no better than taking the feature away"],
   output: ["output", "texts written with the feature turned up against texts written with other features: share of the pairs in which the explanation gives the former the higher mark (area under the ROC curve); 0.5 is chance"],
   detection: ["detection", "balanced accuracy at telling windows where the feature is on from random ones where it is not, by the largest simulated value; the threshold is set on train windows"],
