@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, test } from "vitest";
 import rating from "../src/views/blind_rating/index.js";
 import type { Answers, Traits, WireFrame } from "../src/views/blind_rating/synced.js";
-import { FakeModel, type Sent, VERSION, key, mountView } from "./helpers.js";
+import { answer, FakeModel, greet, key, mountView, q, VERSION } from "./helpers.js";
 
 const frame = (more: Partial<WireFrame> = {}): WireFrame => ({
   view: "", id: 0, item: 1, items: 3, done: [1, 0, 0],
@@ -15,19 +15,8 @@ const frame = (more: Partial<WireFrame> = {}): WireFrame => ({
 const traits = (more: Partial<Traits> = {}): Traits => ({ _version: VERSION, live: true, title: "Blinded rating", theme: "light", error: null, code: "", item: 1, frame: frame(), ...more });
 
 function mount(more: Partial<Traits> = {}): { model: FakeModel<Traits>; el: HTMLElement } {
-  const mounted = mountView(rating, traits(more));
-  for (const hello of mounted.model.of("hello")) answer(mounted.model, hello, { version: VERSION });
-  return mounted;
+  return greet(mountView(rating, traits(more)));
 }
-function answer(model: FakeModel<Traits>, to: Sent | undefined, body: object = {}): void {
-  if (!to) throw new Error("nothing was asked");
-  model.emit("msg:custom", { v: 1, view: to.view, id: to.id, seq: 1, done: true, ...body });
-}
-const q = (el: HTMLElement, selector: string): HTMLElement => {
-  const found = el.querySelector<HTMLElement>(selector);
-  if (!found) throw new Error(`there is no ${selector}`);
-  return found;
-};
 /** Answers what was sent, one after the other, until nothing more comes. */
 function drain(model: FakeModel<Traits>, from = 0): Answers[] {
   for (let k = from; k < model.of("answer").length; k++) answer(model, model.of("answer")[k], { finished: [1, 0, 0] });

@@ -4,7 +4,7 @@ import { idOf, indexOf } from "../src/core/feature-id.js";
 import { cut, effectClass, readExcerpt } from "../src/views/dashboard/excerpt.js";
 import dashboard from "../src/views/dashboard/index.js";
 import type { Traits, WireExcerpt, WirePage } from "../src/views/dashboard/synced.js";
-import { FakeModel, type Sent, VERSION, key, mountView } from "./helpers.js";
+import { answer, buttonOf, FakeModel, greet, key, mountView, q, VERSION } from "./helpers.js";
 
 const BASE = "m/neurons.0/A/";
 const PIECES = ["<b>", " the", "\n", " cat", "s"];
@@ -32,26 +32,8 @@ const traits = (more: Partial<Traits> = {}): Traits => ({
 });
 
 function mount(more: Partial<Traits> = {}): { model: FakeModel<Traits>; el: HTMLElement } {
-  const mounted = mountView(dashboard, traits(more));
-  for (const hello of mounted.model.of("hello")) answer(mounted.model, hello, { version: VERSION });
-  return mounted;
+  return greet(mountView(dashboard, traits(more)));
 }
-
-function answer(model: FakeModel<Traits>, to: Sent | undefined, body: object = {}, done = true): void {
-  if (!to) throw new Error("nothing was asked");
-  model.emit("msg:custom", { v: 1, view: to.view, id: to.id, seq: 1, done, ...body });
-}
-
-const q = (el: HTMLElement, selector: string): HTMLElement => {
-  const found = el.querySelector<HTMLElement>(selector);
-  if (!found) throw new Error(`there is no ${selector}`);
-  return found;
-};
-const press = (el: HTMLElement, name: string): void => {
-  const found = [...el.querySelectorAll("button")].find((one) => (one.getAttribute("aria-label") ?? one.textContent) === name);
-  if (!found) throw new Error(`there is no button ${name}`);
-  found.click();
-};
 
 afterEach(() => {
   document.body.replaceChildren();
@@ -97,7 +79,7 @@ describe("a live page", () => {
 
   test("turns to the next feature, round the end, and to the one that is typed", () => {
     const { model, el } = mount({ frame: page(8), feature: `${BASE}8` });
-    press(el, "next feature");
+    buttonOf(el, "next feature").click();
     expect(model.of("run").at(-1)).toMatchObject({ feature: 0 });
     const field = q(el, '[aria-label="feature"]') as HTMLInputElement;
     field.value = "1.5";
@@ -122,7 +104,7 @@ describe("a live page", () => {
 
   test("effects come one by one and are drawn when all are there", () => {
     const { model, el } = mount();
-    press(q(el, ".ng-dash-examples"), "effect of ablation");
+    buttonOf(q(el, ".ng-dash-examples"), "effect of ablation").click();
     const asked = model.of("effects").at(-1);
     expect(asked).toMatchObject({ which: [[4, 10, 5], [4, 10, 5], [4, 10, 5]] });
     answer(model, asked, { which: 0, effect: [null, 0, 1, -0.5, 0] }, false);
@@ -132,7 +114,7 @@ describe("a live page", () => {
     const first = [...q(el, ".ng-ex").querySelectorAll(".ng-tok")].map((token) => /ng-(?:helped|hurt)\d/.exec(token.className)?.[0] ?? "");
     expect(first).toEqual(["", "", "ng-helped4", "ng-hurt2", ""]);
     expect(model.of("effects")).toHaveLength(1); // there are no more to ask for
-    press(q(el, ".ng-dash-examples"), "effect of ablation");
+    buttonOf(q(el, ".ng-dash-examples"), "effect of ablation").click();
     expect(el.querySelector(".ng-ex [class*=ng-helped]")).toBeNull();
   });
 
@@ -155,11 +137,11 @@ describe("a live page", () => {
 
   test("a rating that is pressed again is taken back; a failure is told", () => {
     const { model, el } = mount();
-    press(el, "rate 3 of 5");
+    buttonOf(el, "rate 3 of 5").click();
     answer(model, model.of("rate").at(-1));
     model.set("said", { explanations: [], rating: 3, note: "", lists: ["x"] });
     expect(el.querySelectorAll(".ng-lit")).toHaveLength(3);
-    press(el, "rate 3 of 5");
+    buttonOf(el, "rate 3 of 5").click();
     expect(model.of("rate").at(-1)).toMatchObject({ features: [5], value: null });
     answer(model, model.of("rate").at(-1), { error: { type: "InputError", message: "The annotations can't be written.", hint: "Elsewhere." } });
     expect(q(el, ".ng-dash-said .ng-failure").textContent).toContain("can't be written");

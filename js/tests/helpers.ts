@@ -152,11 +152,12 @@ export function mountView<T extends object>(view: Entry<T>, traits: T, signal?: 
   return { model, el, root: el.querySelector<HTMLElement>(".ng") ?? el, end, $, $$ };
 }
 
-/** Answers the hello of a live view. */
+/** Answers the hello of a live view; one without a kernel says none. */
 export function greet<T extends object>(mounted: Mounted<T>): Mounted<T> {
-  const hello = mounted.model.last("hello");
-  mounted.model.reply(hello);
-  mounted.model.reply(hello, { seq: 1, done: true, version: VERSION });
+  for (const hello of mounted.model.of("hello")) {
+    mounted.model.reply(hello);
+    mounted.model.reply(hello, { seq: 1, done: true, version: VERSION });
+  }
   return mounted;
 }
 
@@ -176,6 +177,26 @@ export function key(target: HTMLElement, name: string): KeyboardEvent {
   const event = new KeyboardEvent("keydown", { key: name, bubbles: true, cancelable: true });
   target.dispatchEvent(event);
   return event;
+}
+
+/** The kernel's answer to a request. */
+export function answer<T extends object>(model: FakeModel<T>, to: Sent | undefined, body: object = {}, done = true): void {
+  if (!to) throw new Error("nothing was asked");
+  model.reply(to, { seq: 1, done, ...body });
+}
+
+/** The element that is there. */
+export function q(el: HTMLElement, selector: string): HTMLElement {
+  const found = el.querySelector<HTMLElement>(selector);
+  if (!found) throw new Error(`there is no ${selector}`);
+  return found;
+}
+
+/** The button of this name. */
+export function buttonOf(el: HTMLElement, name: string): HTMLButtonElement {
+  const found = [...el.querySelectorAll("button")].find((one) => (one.getAttribute("aria-label") ?? one.textContent) === name);
+  if (!found) throw new Error(`there is no button ${name}`);
+  return found;
 }
 
 /** An IntersectionObserver that the test drives. */

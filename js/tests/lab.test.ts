@@ -6,7 +6,7 @@ import { around, homeOf, markOf, readSaid, readWindows, scalesOf, verdictOf } fr
 import { pointsOf } from "../src/views/lab/scatter.js";
 import type { Traits, WireBench, WireScore, WireSimulation, WireStep, WireWindow } from "../src/views/lab/synced.js";
 import { brief, gainOf, interval, scored } from "../src/views/lab/words.js";
-import { FakeModel, type Sent, VERSION, key, mountView, type } from "./helpers.js";
+import { answer, buttonOf, FakeModel, greet, key, mountView, q, type, VERSION } from "./helpers.js";
 
 const BASE = "m/neurons.0/A/";
 const PIECES = ["<b>", " the", "\n", " cat", "s"];
@@ -29,26 +29,9 @@ const traits = (more: Partial<Traits> = {}): Traits => ({
 });
 
 function mount(more: Partial<Traits> = {}): { model: FakeModel<Traits>; el: HTMLElement } {
-  const mounted = mountView(lab, traits(more));
-  for (const hello of mounted.model.of("hello")) answer(mounted.model, hello, { version: VERSION });
-  return mounted;
+  return greet(mountView(lab, traits(more)));
 }
 
-function answer(model: FakeModel<Traits>, to: Sent | undefined, body: object = {}, done = true): void {
-  if (!to) throw new Error("nothing was asked");
-  model.emit("msg:custom", { v: 1, view: to.view, id: to.id, seq: 1, done, ...body });
-}
-
-const q = (el: HTMLElement, selector: string): HTMLElement => {
-  const found = el.querySelector<HTMLElement>(selector);
-  if (!found) throw new Error(`there is no ${selector}`);
-  return found;
-};
-const buttonOf = (el: HTMLElement, name: string): HTMLButtonElement => {
-  const found = [...el.querySelectorAll("button")].find((one) => (one.getAttribute("aria-label") ?? one.textContent) === name);
-  if (!found) throw new Error(`there is no button ${name}`);
-  return found;
-};
 const classes = (el: HTMLElement, k: number): string[] => [...(el.querySelectorAll(".ng-lab-windows .ng-ex")[k]?.querySelectorAll(".ng-tok") ?? [])].map((token) => /ng-(?:miss|alarm)/.exec(token.className)?.[0] ?? /ng-low-\w+/.exec(token.className)?.[0] ?? "");
 const soon = (): Promise<void> => Promise.resolve();
 

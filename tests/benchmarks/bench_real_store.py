@@ -1,13 +1,14 @@
 """A real store, from nothing: a dictionary of SmolLM2 is trained here, then harvested.
 
     python -m tests.benchmarks.bench_real_store --corpus CORPUS.jsonl [--folder build/real_store]
-        [--tokens 524288 --trained 500000 --latents 4608]
+        [--tokens 524288 --trained 500000 --latents 4608 --site resid_post.15]
 
-TopK, k 32, on the residual after layer 15, as in ``bench_sae_quality`` (whose kept vectors serve if
-they are in the folder). The harvest reads every tenth English document, not those of the training,
-under bfloat16 autocast, one thread; it is as ``harvest`` does it by default otherwise, so Pearson
-correlations with all 1,536 neurons of the layer are in it. Each step that is done is not repeated;
-the seconds of a harvest that was interrupted are those since then.
+TopK, k 32, on the residual after layer 15 if no other site is named, as in ``bench_sae_quality``
+(whose kept vectors serve if they are in the folder). The harvest reads every tenth English
+document, not those of the training, under bfloat16 autocast, one thread; it is as ``harvest`` does
+it by default otherwise, so Pearson correlations with all 1,536 neurons of the layer are in it. Each
+step that is done is not repeated; the seconds of a harvest that was interrupted are those since
+then.
 """
 
 from __future__ import annotations
@@ -35,11 +36,13 @@ def dictionary(model: ng.LiveModel, given: argparse.Namespace) -> ng.SAE:
         began = time.perf_counter()
         if not (vectors / "meta.json").is_file():
             texts = itertools.islice(documents(given.corpus, held_out=False), 0, None, 10)
-            keep_activations(model, SITE, texts, vectors, tokens=given.trained, precision="bf16")
+            keep_activations(
+                model, given.site, texts, vectors, tokens=given.trained, precision="bf16"
+            )
             emit(what="vectors", tokens=given.trained, seconds=round(time.perf_counter() - began))
         began = time.perf_counter()
         recipe = TopK(n_latents=given.latents, k=K, tokens=given.trained, batch=BATCH, lr=1e-3)
-        made = train_sae(None, SITE, Kept(vectors), recipe, progress=False)
+        made = train_sae(None, given.site, Kept(vectors), recipe, progress=False)
         made.save(file)
         emit(what="training", tokens=given.trained, seconds=round(time.perf_counter() - began))
     return ng.SAE.load(file, model, any_model=True)
@@ -52,6 +55,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=1 << 19)
     parser.add_argument("--trained", type=int, default=500_000)
     parser.add_argument("--latents", type=int, default=4608)
+    parser.add_argument("--site", default=SITE)
     given = parser.parse_args()
     torch.set_num_threads(1)
     model = ng.load("smollm2")

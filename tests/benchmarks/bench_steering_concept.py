@@ -51,7 +51,7 @@ from neuroglass.steering.dose import Dosed, DoseResponse, Sweep
 from neuroglass.steering.peek import Peek
 from neuroglass.steering.setting import Setting
 from neuroglass.steering.strength import Scales
-from tests.benchmarks.bench_sae_quality import SITE, documents
+from tests.benchmarks.bench_sae_quality import documents
 from tests.benchmarks.common import emit
 
 PROMPTS = (
@@ -170,9 +170,9 @@ def on_held_out(
     total, mine = torch.zeros(len(indices)), torch.zeros(len(indices))
     for text in itertools.islice(documents(corpus, held_out=True), 0, None, 5):
         window = model.prompts.windows(text[:2000], 512)[0]
-        run = model.run([window], sites=[SITE], logits=False)
+        run = model.run([window], sites=[sae.read_site], logits=False)
         keep = (run.mask & ~run.masks["special"] & ~run.masks["massive"])[0]
-        values = sae.activations(run[SITE][0][keep], indices).float()
+        values = sae.activations(run[sae.read_site][0][keep], indices).float()
         total += values.sum(0)
         mine += (values * inside[:, run.tokens[0][keep]].T).sum(0)
         tokens -= int(keep.sum())
@@ -323,7 +323,8 @@ def main() -> None:
         for example in store.examples(stored.index, "top", context=16)[:6].to_dict("records"):
             text = "".join(example["tokens"])
             emit(what=f"example, {name}", value=round(float(example["value"]), 2), text=text)
-    sea = ng.contrast(model, SEA, LAND, SITE, tokens="mean", name="sea")
+    site = str(sae.read_site)
+    sea = ng.contrast(model, SEA, LAND, site, tokens="mean", name="sea")
     sea_words = set(words_of(SEA_WORDS))
     new = sea_words - {w for text in (*SEA, *LAND) for w in words_of(text)}
     separation = round(sea.separation, 3)
@@ -337,7 +338,7 @@ def main() -> None:
         assert first.scales is not None
         length = float(first.setting.feature.direction.norm()) * float(first.scales.max or 0.0)
         v = torch.randn(1, model.d_model, generator=torch.Generator().manual_seed(0))
-        noise = Directions(model, SITE, v / v.norm() * length, "random")[0]
+        noise = Directions(model, site, v / v.norm() * length, "random")[0]
         cases.append(Case("random, as long as the first", Setting(noise), TIMES, first.words, None))
     for case in cases:
         lists = [set(c.words) for c in cases if c.words is not case.words]

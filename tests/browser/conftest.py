@@ -53,13 +53,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[labs.Lab]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A page of its own; a request to anywhere outside this machine fails the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(90_000)  # a hundred views are mounted at once
-    shown = context.new_page()
-    outside = labs.watch_requests(shown)
-    yield shown
-    context.close()
-    assert not outside, f"the page asked for {outside}"
+    with labs.new_page(browser, timeout=90) as shown:
+        yield shown
 
 
 @pytest.fixture
@@ -114,10 +109,5 @@ def gallery(browser: Browser, group: str, states: list[State]) -> Iterator[tuple
     galleries.OUT.mkdir(parents=True, exist_ok=True)
     path = galleries.path_of(group)
     path.write_text(galleries.build(states), encoding="utf-8")
-    context = browser.new_context()
-    context.set_default_timeout(90_000)  # dozens of views are mounted at once
-    shown = context.new_page()
-    outside = labs.watch_requests(shown)
-    yield shown, galleries.open_page(shown, states, path)
-    context.close()
-    assert not outside, f"the gallery asked for {outside}"
+    with labs.new_page(browser, timeout=90) as shown:  # dozens of views are mounted at once
+        yield shown, galleries.open_page(shown, states, path)

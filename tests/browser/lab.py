@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 T = TypeVar("T")
 
@@ -246,6 +246,32 @@ def open_notebook(page: Page, lab: Lab, path: Path) -> None:
     page.goto(lab.notebook_url(path), timeout=60_000)
     page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
     wait_kernel_idle(page)
+
+
+@contextmanager
+def new_page(browser: Browser, *, height: int = 900, timeout: float = 20.0) -> Iterator[Page]:
+    """A page of its own; a request to anywhere outside this machine fails."""
+    context = browser.new_context(viewport={"width": 1280, "height": height})
+    context.set_default_timeout(1000 * timeout)
+    page = context.new_page()
+    outside = watch_requests(page)
+    try:
+        yield page
+    finally:
+        context.close()
+    assert not outside, f"the page asked for {outside}"
+
+
+@contextmanager
+def notebook(
+    browser: Browser, lab: Lab, name: str, cells: Sequence[str], *, height: int
+) -> Iterator[Page]:
+    """A page of its own with a notebook of these cells, which have run."""
+    with new_page(browser, height=height) as page:
+        open_notebook(page, lab, write_notebook(lab.root / f"{name}.ipynb", cells))
+        run_all(page)
+        yield page
+        close_notebook(page, lab)
 
 
 def reload(page: Page) -> None:

@@ -28,18 +28,9 @@ w
 
 @pytest.fixture(scope="module")
 def page(browser: Browser, lab: labs.Lab) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1280, "height": 1100})
-    context.set_default_timeout(20_000)
-    page = context.new_page()
-    outside = labs.watch_requests(page)
-    path = labs.write_notebook(lab.root / "rating.ipynb", CELLS)
-    labs.open_notebook(page, lab, path)
-    labs.run_all(page)
-    page.locator(".ng-blind-rating .ng-excerpt").first.wait_for()
-    yield page
-    labs.close_notebook(page, lab)
-    context.close()
-    assert not outside, f"the page asked for {outside}"
+    with labs.notebook(browser, lab, "rating", CELLS, height=1100) as page:
+        page.locator(".ng-blind-rating .ng-excerpt").first.wait_for()
+        yield page
 
 
 def root(page: Page) -> Locator:

@@ -247,17 +247,8 @@ row
 
 @pytest.fixture(scope="module")
 def live(browser: Browser, lab: labs.Lab) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(20_000)
-    page = context.new_page()
-    outside = labs.watch_requests(page)
-    path = labs.write_notebook(lab.root / "composition.ipynb", [LIVE])
-    labs.open_notebook(page, lab, path)
-    labs.run_all(page)
-    yield page
-    labs.close_notebook(page, lab)
-    context.close()
-    assert not outside, f"the page asked for {outside}"
+    with labs.notebook(browser, lab, "composition", [LIVE], height=900) as page:
+        yield page
 
 
 def ready(page: Page, within: str = ".ng-beside", n: int = 2) -> Locator:

@@ -34,18 +34,9 @@ still
 
 @pytest.fixture(scope="module")
 def page(browser: Browser, lab: labs.Lab) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1280, "height": 1400})
-    context.set_default_timeout(20_000)
-    page = context.new_page()
-    outside = labs.watch_requests(page)
-    path = labs.write_notebook(lab.root / "dashboard.ipynb", CELLS)
-    labs.open_notebook(page, lab, path)
-    labs.run_all(page)
-    page.locator(".ng-dashboard .ng-ex").first.wait_for()
-    yield page
-    labs.close_notebook(page, lab)
-    context.close()
-    assert not outside, f"the page asked for {outside}"
+    with labs.notebook(browser, lab, "dashboard", CELLS, height=1400) as page:
+        page.locator(".ng-dashboard .ng-ex").first.wait_for()
+        yield page
 
 
 @pytest.fixture

@@ -82,14 +82,9 @@ def type_text(root: Locator, text: str) -> None:
 @pytest.fixture(scope="module")
 def live(browser: Browser, lab: labs.Lab) -> Iterator[Locator]:
     """One live heatmap for the tests that leave it usable."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(20_000)
-    page = context.new_page()
-    outside = labs.watch_requests(page)
-    yield open_live(page, lab, "live")
-    labs.close_notebook(page, lab)
-    context.close()
-    assert not outside, f"the page asked for {outside}"
+    with labs.new_page(browser) as page:
+        yield open_live(page, lab, "live")
+        labs.close_notebook(page, lab)
 
 
 @pytest.fixture

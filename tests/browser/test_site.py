@@ -28,17 +28,12 @@ def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def page(browser: Browser, index: Path) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1280, "height": 1400})
-    context.set_default_timeout(10_000)
-    page = context.new_page()
-    outside = labs.watch_requests(page)
     wrong: list[str] = []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.goto(index.as_uri())
-    page.locator('.ng-browser[data-status="ready"]').wait_for()
-    yield page
-    context.close()
-    assert not outside
+    with labs.new_page(browser, height=1400) as page:
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(index.as_uri())
+        page.locator('.ng-browser[data-status="ready"]').wait_for()
+        yield page
     assert not wrong
 
 

@@ -52,19 +52,10 @@ async (values) => {
 
 @pytest.fixture(scope="module")
 def steer(browser: Browser, lab: labs.Lab) -> Iterator[Locator]:
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
-    context.set_default_timeout(20_000)
-    page = context.new_page()
-    outside = labs.watch_requests(page)
-    path = labs.write_notebook(lab.root / "steer.ipynb", [CELL])
-    labs.open_notebook(page, lab, path)
-    labs.run_all(page)
-    root = page.locator(".ng-steer").first
-    root.locator(".ng-half .ng-tok").first.wait_for()
-    yield root
-    labs.close_notebook(page, lab)
-    context.close()
-    assert not outside, f"the page asked for {outside}"
+    with labs.notebook(browser, lab, "steer", [CELL], height=1000) as page:
+        root = page.locator(".ng-steer").first
+        root.locator(".ng-half .ng-tok").first.wait_for()
+        yield root
 
 
 @pytest.fixture
