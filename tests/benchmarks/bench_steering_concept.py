@@ -13,10 +13,11 @@ on its list: at least 25 %. ``coherence`` is the mean cosine of the embeddings o
 with different beginnings (the mean embedding taken away, weighted by activation). It is on at 50
 tokens or more and at most at 1 %. Its product with ``held_out`` must be 0.05. That a latent reads a
 concept does not say that it writes it (those of the largest product, *fully*, *completely* … did
-nothing), so the last step is causal: ``writes`` is how much adding it at 0.3 ‖h‖ raises the log of
-the list's probability as the next token, the mean over eight beginnings of texts, none of which is
-among those that are steered afterwards. The largest ``writes`` are steered, no two with a word in
-common; ``--steer`` names others.
+nothing), so the last step is causal: ``writes`` is how much adding it at 0.1 ‖h‖ (the knee of the
+contrast direction; a first version, at 0.3, chose latents at a strength that no text survives)
+raises the log of the list's probability as the next token, the mean over eight beginnings of texts,
+none of which is among those that are steered afterwards. The largest ``writes`` are steered, no two
+with a word in common; ``--steer`` names others.
 
 Each is added at every token, at multiples of its largest activation in the store, to eight neutral
 prompts. Of the texts: *words*, how many in a hundred are of the list; *others*, likewise for the
@@ -74,7 +75,8 @@ BEGINNINGS = (
     "We talked for hours about",
     "On the table there was",
 )
-TIMES = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)  # of the largest activation
+FLUENT = 0.1  # of ‖h‖: the knee of the contrast direction
+TIMES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)  # of the largest activation
 SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)  # of ‖h‖
 SEA = (
     "The waves rolled in and the sea was blue.",
@@ -199,7 +201,7 @@ def writes(store: ng.Store, sae: ng.SAE, index: int, listed: Words) -> float:
     ids = torch.tensor(list(listed))
     gained = []
     for text in BEGINNINGS:
-        found = Peek(store.model, text)([Setting(sae[index], "add", 0.3, "norm")])
+        found = Peek(store.model, text)([Setting(sae[index], "add", FLUENT, "norm")])
         gained.append(float(found.steered[ids].logsumexp(0) - found.base[ids].logsumexp(0)))
     return statistics.fmean(gained)
 
