@@ -161,6 +161,11 @@ def test_a_constant_simulation_is_undefined_and_a_failure_is_counted() -> None:
     assert silent["r_squared"].value is None
     assert silent["recall"].value is None
     assert silent["precision"].value == 0
+    below = simulation_scores([Simulated(window("a|b", [-1, -2]), np.array([-1.0, 1.0]))])
+    assert below["recall"].reason == "the feature is nowhere above 0 in these windows"
+    below = simulation_scores([Simulated(window("a|b", [-1, 2]), np.array([-1.0, -2.0]))])
+    assert below["precision"].reason == "the simulation is nowhere above 0"
+    assert below["recall"].value == 0
     assert "same at every token" in silent["correlation"].reason
 
 

@@ -195,4 +195,8 @@ def _why(windows: int, true: F64, said: F64) -> str:
         return "the feature is the same at every token of these windows"
     if np.ptp(said) == 0:
         return f"the simulation is {said[0]:g} at every token"
+    if not (true > 0).any():
+        return "the feature is nowhere above 0 in these windows"
+    if not (said > 0).any():
+        return "the simulation is nowhere above 0"
     return "it is undefined here"
