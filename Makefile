@@ -47,8 +47,8 @@ test: lint ## everything: linters, types, vitest, pytest, a real browser
 	@$(LIMIT) 600 $(PY) hatch_build.py npm --silent test
 	@$(PREPARE) bundle
 	@$(PREPARE) chromium
-	@echo "== pytest, two files at a time"
-	@$(LIMIT) 4200 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15
+	@echo "== pytest, two files at a time, one thread each (two workers of two threads wait for each other)"
+	@OMP_NUM_THREADS=1 $(LIMIT) 4200 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=15
 
 test-matrix: .matrix-env ## the slow matrix: lower bounds, a wheel without Node, older kernels, other hosts
 	@$(PREPARE) bundle
