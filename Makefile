@@ -65,11 +65,10 @@ bench: .test-env ## every benchmark in tests/benchmarks
 families: .test-env ## every model family against everything the live model does
 	@$(LIMIT) 1800 $(PY) -m tests.families
 
-gallery: .test-env ## every view in every state on one page, and the checks of access over it
+gallery: .test-env ## pictures of every view in every state, and the README's among them
 	@$(PREPARE) bundle
 	@$(PREPARE) chromium
 	@$(LIMIT) 1800 $(PY) -m tests.gallery
-	@$(LIMIT) 3600 $(PY) -m pytest -m matrix tests/browser/test_gallery.py tests/browser/test_access.py
 
 lint: .test-env .js ## ruff, mypy, tsc, eslint
 	@echo "== ruff"

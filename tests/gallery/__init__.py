@@ -1,4 +1,4 @@
-"""Every view in every state on one page, light and dark side by side, and a picture of each.
+"""Every view in every state, light and dark side by side, a page a kind, and a picture of each.
 
     make gallery
 
