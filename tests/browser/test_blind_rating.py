@@ -70,7 +70,9 @@ def test_a_study_by_keyboard_alone(page: Page) -> None:
         keys.press("Enter")
     found = labs.kernel_json(page, "[w.ratings.answers[i]['hypothesis'] for i in (0, 1)]")
     assert found == ["thing 0", "thing 1"]
-    assert "2 of 4 rated" in view.locator(".ng-status").inner_text()
+    its_turn(page, 2)  # until then it says that it is asked for
+    status = view.locator(".ng-status")
+    labs.wait_until("the count", lambda: "2 of 4 rated" in status.inner_text())
 
 
 def test_nothing_in_the_page_names_what_is_rated(page: Page) -> None:
