@@ -1,36 +1,41 @@
 """What steering does to texts of SmolLM2, by trained latents and a contrast: concept and cost.
 
+    python -m tests.benchmarks.bench_real_store --corpus CORPUS.jsonl
+        --trained 1000000 --tokens 131072
     python -m tests.benchmarks.bench_steering_concept --corpus CORPUS.jsonl
-        [--folder build/real_store --steer religion:417 --latents 3 --samples 3 --new 40
+        [--folder build/real_store --steer religion:417 --latents 5 --samples 3 --new 40
         --threads 2]
 
-``bench_real_store`` makes the folder: a dictionary, and a store of documents that it was not
-trained on. The concepts are the *subjects* of the corpus, told apart by its sources. A subject's
-words are the 60 of three letters and more, at least four times as frequent in its documents as in
-those of any other subject, that say most about it: p log(p / q), the term of the Kullback-Leibler
-divergence of its word frequencies from the others' largest. How often they stand in documents held
-out, of the subject and of the others, is printed: what steering could reach, and what noise is.
+The first makes the folder: a dictionary, and a store of documents that it was not trained on. The
+concepts are the *subjects* of the corpus, told apart by its sources. A subject's words are the 60
+with the largest p log(p / q): p is a word's frequency in the subject's documents (400 of them that
+are not held out, their first 20,000 characters), q the highest in those of another subject. They
+have three letters or more, stand there 20 times and four times as often as anywhere else. How often
+they stand in held-out documents, of the subject and of the others, is printed for comparison.
 
-Latents are chosen without the texts that are judged in the end. A latent is of a subject if 60 % of
-its activation on held-out documents (a token of each subject counted alike) falls there, where it
-is on at 1 % of the tokens or more. The six of each subject with the largest product of the two are
-added, at 0.05, 0.1 and 0.15 ‖h‖, to eight beginnings of texts, not those of the end. They are
-ranked by how many more of their subject's words are written at the best strength that
-``ng.dose_response`` calls fluent. ``--latents`` of these, each of another subject, are steered;
-``--steer`` names them instead.
+Latents are chosen without the texts that are judged in the end. Held-out documents are read, 128
+tokens of each, 8,000 of each subject at most. A latent is of a subject if 60 % of its activation
+there (the mean of each subject counted alike) falls on the subject, where it is on at 1 % of the
+tokens or more. The six of each subject with the largest product of the two are added, at 0.05, 0.1
+and 0.15 ‖h‖, to eight beginnings of texts, not those of the end. They are ranked by how many more
+of their subject's words are written at the best strength that ``ng.dose_response`` calls fluent.
+The best ``--latents`` of these, each of another subject, are steered; ``--steer`` names them
+instead, and the half hour that the choice takes is saved.
 
 Each is added at every token to eight neutral prompts. Of the texts: *words*, how many in a hundred
-are of the subject; *others*, likewise for the other directions' words (nothing but noise should be
-there); *activation*, the mean of the feature as the untouched model reads the text; *perplexity*
-under the untouched model and *distinct_2*, medians, and *fluent* and the knee as
-``ng.dose_response`` defines them. Means have 95 % bootstrap intervals over texts. A contrast
-direction of twelve sentences is measured in the same way (its words have their nouns in them;
-*new_words* counts those alone that none of the sentences has), and a random direction as a control
-of the first latent's words. ``--latents 0`` measures the contrast alone.
+are of the subject; *kinds*, how many different ones of them there are in all texts, and
+*commonest*, the share of the most frequent one; *others*, likewise for the other directions' words
+(nothing but noise should be there); *activation*, the mean of the feature as the untouched model
+reads the text; *perplexity* under the untouched model and *distinct_2*, medians; *fluent* and the
+knee as ``ng.dose_response`` defines them. *of_max* is the strength in largest activations in the
+store, at the prompts' median ‖h‖. *words_95* is a 95 % bootstrap interval over prompts, whose
+samples stay together. A contrast direction of twelve sentences is measured in the same way (its
+words have their nouns in them; *new_words* counts those alone that none of the sentences has), and
+a random direction with the first case's words. ``--latents 0`` measures these two alone.
 
-Rules that came before found nothing that was plain while the text stayed fluent: latents whose
-activation falls on a list of similar words, after layers 15 and 22. They read words; those of a
-subject, which are on all through a document, write it.
+The rule is not the first: latents whose activation falls on a list of similar words were tried on
+the same prompts before, after layers 15 and 22 (the rule of commit f5b33c8), and none had a plain
+effect on texts that were fluent.
 """
 
 from __future__ import annotations
@@ -53,7 +58,7 @@ from neuroglass.model.basis import Directions, Feature
 from neuroglass.recipes.data import read_corpus
 from neuroglass.steering.dose import Dosed, DoseResponse, Sweep
 from neuroglass.steering.setting import Setting
-from neuroglass.steering.strength import Scales
+from neuroglass.steering.strength import Scales, scales
 from tests.benchmarks.bench_sae_quality import ENGLISH
 from tests.benchmarks.common import emit
 
@@ -136,24 +141,28 @@ def rate(text: str, listed: Collection[str]) -> float:
     return 100 * sum(w in listed for w in found) / max(1, len(found))
 
 
-def documents(corpus: Path, *, held_out: bool) -> dict[str, list[str]]:
-    """Those of each subject, the same 400 each time."""
-    found: dict[str, list[str]] = {name: [] for name in SUBJECTS}
+Subjects = dict[str, list[str]]  # documents of each
+
+
+def documents(corpus: Path) -> tuple[Subjects, Subjects]:
+    """At most 400 of each subject, the same ones each time: of the training, and held out."""
+    parts: tuple[Subjects, Subjects] = ({n: [] for n in SUBJECTS}, {n: [] for n in SUBJECTS})
     for document in read_corpus(corpus):
-        if document.held_out is held_out and document.category in ENGLISH:
-            for name, sources in SUBJECTS.items():
-                if document.source.startswith(sources):
-                    found[name].append(document.text)
-    for texts in found.values():
-        random.Random(0).shuffle(texts)
-    return {name: texts[:400] for name, texts in found.items()}
+        for name, sources in SUBJECTS.items():
+            if document.source.startswith(sources) and document.category in ENGLISH:
+                parts[document.held_out][name].append(document.text)
+    for part in parts:
+        for name, texts in part.items():
+            random.Random(0).shuffle(texts)
+            part[name] = texts[:400]
+    return parts
 
 
-def subject_words(corpus: Path) -> dict[str, set[str]]:
+def subject_words(subjects: Subjects) -> dict[str, set[str]]:
     """See the module."""
     share: dict[str, dict[str, float]] = {}
     seen: dict[str, Counter[str]] = {}
-    for name, texts in documents(corpus, held_out=False).items():
+    for name, texts in subjects.items():
         seen[name] = Counter(w for text in texts for w in words_of(text[:20_000]))
         total = seen[name].total()
         share[name] = {word: n / total for word, n in seen[name].items()}
@@ -168,9 +177,7 @@ def subject_words(corpus: Path) -> dict[str, set[str]]:
     return out
 
 
-def detectors(
-    sae: ng.SAE, held: Mapping[str, Sequence[str]], each: int = 6
-) -> dict[str, list[dict[str, Any]]]:
+def detectors(sae: ng.SAE, held: Subjects, each: int = 6) -> dict[str, list[dict[str, Any]]]:
     """Latents of each subject: see the module."""
     model = sae.model
     on, mean = [], []
@@ -204,7 +211,7 @@ def swept(
     setting: Setting,
     values: Sequence[float],
     prompts: Sequence[str],
-    scales: Mapping[str, Scales],
+    stored: Mapping[str, Scales],
     *,
     samples: int,
     new: int,
@@ -217,10 +224,11 @@ def swept(
     known: list[Scales] = []
     for prompt in prompts:
         sweep = Sweep(
-            feature.model, prompt, n=samples, max_new_tokens=new, temperature=0.8, scales=scales
+            feature.model, prompt, n=samples, max_new_tokens=new, temperature=0.8, scales=stored
         )
         texts += sweep.start(setting, values, concept=concept).result().texts
         known.append(sweep.scales[feature.id])
+    texts.sort(key=lambda text: text.value is not None)  # the order that is kept: by prompt
     return DoseResponse(setting, texts, "activation" if concept is None else "words"), known
 
 
@@ -242,7 +250,7 @@ def developed(sae: ng.SAE, index: int, words: Collection[str]) -> dict[str, floa
 
 
 def candidates(
-    sae: ng.SAE, subjects: Mapping[str, Collection[str]], held: Mapping[str, Sequence[str]]
+    sae: ng.SAE, subjects: Mapping[str, Collection[str]], held: Subjects
 ) -> list[dict[str, Any]]:
     """All that were tried, the largest gain first."""
     rows = []
@@ -254,59 +262,72 @@ def candidates(
     return sorted(rows, key=lambda row: float(row["before"] - row["after"]))
 
 
-def interval(values: Sequence[float]) -> list[float]:
+def interval(values: Sequence[float], together: int) -> list[float]:
+    """95 % of the means of values drawn again, so many neighbours at a time."""
+    starts = range(0, len(values), together)
+    groups = [statistics.fmean(values[at : at + together]) for at in starts]
     chance = random.Random(0)
-    means = sorted(statistics.fmean(chance.choices(values, k=len(values))) for _ in range(2000))
+    means = sorted(statistics.fmean(chance.choices(groups, k=len(groups))) for _ in range(2000))
     return [round(means[50], 2), round(means[-51], 2)]
 
 
 def measure(case: Case, others: Collection[str], given: argparse.Namespace) -> None:
     """All prompts at all strengths; rows, the knee, samples."""
     setting = Setting(case.feature, "add", SHARES[0], "norm")
-    scales = {} if case.scales is None else {case.feature.id: case.scales}
-    whole, known = swept(setting, SHARES, PROMPTS, scales, samples=given.samples, new=given.new)
-    knee = whole.knee()
+    stored = {} if case.scales is None else {case.feature.id: case.scales}
+    whole, known = swept(setting, SHARES, PROMPTS, stored, samples=given.samples, new=given.new)
+    table, knee = whole.to_frame(), whole.knee()
     for value in (None, *whole.values):
-        here = [t for t in whole.texts if t.value == value]
-        mine = [rate(t.text, case.words) for t in here]
-        new = [rate(t.text, case.new) for t in here]
-        times = [k.convert(value or 0.0, "norm")["max"] for k in known]
-        emit(
-            what=case.name,
-            of_norm=value or 0.0,
-            of_max=round(statistics.median(x for x in times if x), 2) if any(times) else None,
-            texts=len(here),
-            words=round(statistics.fmean(mine), 2),
-            words_95=interval(mine),
-            **({"new_words": round(statistics.fmean(new), 2)} if case.new else {}),
-            texts_with=round(sum(w > 0 for w in mine) / len(mine), 2),
-            others=round(statistics.fmean(rate(t.text, others) for t in here), 2),
-            activation=round(statistics.fmean(t.concept for t in here), 3),
-            perplexity=round(math.exp(statistics.median(t.surprisal for t in here)), 1),
-            distinct_2=round(statistics.median(t.distinct for t in here), 3),
-            fluent=value is None or whole.fluent(value),
-            knee=value is not None and value == knee,
-        )
-    for value in dict.fromkeys((None, knee, whole.values[-1])):
-        for text in [t.text for t in whole.texts if t.value == value and t.sample == 0]:
-            emit(what=f"sample, {case.name}", of_norm=value or 0.0, text=" ".join(text.split()))
+        here = table[table["value"].isna() if value is None else table["value"] == value]
+        texts = here["text"].tolist()
+        mine = [rate(text, case.words) for text in texts]
+        written = Counter(w for text in texts for w in words_of(text) if w in case.words)
+        times = [x for k in known if (x := k.convert(value or 0.0, "norm")["max"]) is not None]
+        row: dict[str, Any] = {
+            "of_norm": value or 0.0,
+            "of_max": round(statistics.median(times), 2) if times else None,
+            "texts": len(texts),
+            "words": round(statistics.fmean(mine), 2),
+            "words_95": interval(mine, given.samples),
+            "kinds": len(written),
+            "commonest": round(max(written.values(), default=0) / max(1, written.total()), 2),
+            "texts_with": round(sum(w > 0 for w in mine) / len(mine), 2),
+            "activation": round(float(here["concept"].mean()), 3),
+            "perplexity": round(float(here["perplexity"].median()), 1),
+            "distinct_2": round(float(here["distinct_2"].median()), 3),
+            "fluent": value is None or whole.fluent(value),
+            "knee": value is not None and value == knee,
+        }
+        if case.new:
+            row["new_words"] = round(statistics.fmean(rate(text, case.new) for text in texts), 2)
+        if others:
+            row["others"] = round(statistics.fmean(rate(text, others) for text in texts), 2)
+        emit(what=case.name, **row)
+        if value in (knee, whole.values[-1]):
+            for text in here["text"][here["sample"] == 0]:
+                emit(what=f"sample, {case.name}", of_norm=value, text=" ".join(text.split()))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--corpus", type=Path, required=True)
     parser.add_argument("--folder", type=Path, default=Path("build/real_store"))
-    parser.add_argument("--steer", nargs="*", default=[], help="subject:latent")
-    for name, value in (("latents", 3), ("samples", 3), ("new", 40), ("threads", 2)):
+    parser.add_argument("--steer", nargs="*", default=[], help="SUBJECT:LATENT …")
+    for name, value in (("latents", 5), ("samples", 3), ("new", 40), ("threads", 2)):
         parser.add_argument(f"--{name}", type=int, default=value)
     given = parser.parse_args()
+    best: list[tuple[str, int]] = []
+    for subject, colon, latent in (pair.partition(":") for pair in given.steer):
+        if subject not in SUBJECTS or not colon or not latent.isdecimal():
+            parser.error(f"--steer takes SUBJECT:LATENT; subjects are {', '.join(SUBJECTS)}")
+        best.append((subject, int(latent)))
     torch.set_num_threads(given.threads)  # before the model's thread starts, which inherits it
     model = ng.load("smollm2")
     sae = ng.SAE.load(given.folder / "dictionary", model, any_model=True)
     store = ng.open_store(given.folder / "store").attach(model, sae)
 
-    subjects = subject_words(given.corpus)
-    held = documents(given.corpus, held_out=True)
+    training, held = documents(given.corpus)
+    subjects = subject_words(training)
     for name, words in subjects.items():
         own = [rate(text[:3000], words) for text in held[name]]
         rest = [rate(t[:3000], words) for other in held if other != name for t in held[other][:30]]
@@ -317,20 +338,16 @@ def main() -> None:
             others=round(statistics.fmean(rest), 2),
             words=sorted(words),
         )
-    best: dict[str, int] = {}
-    for pair in given.steer:
-        subject, _, latent = pair.partition(":")
-        best[subject] = int(latent)
     if given.latents and not best:
         for row in candidates(sae, subjects, held):
-            if len(best) < given.latents:
-                best.setdefault(row["subject"], row["latent"])
+            other = row["subject"] not in {subject for subject, _ in best}
+            if len(best) < given.latents and other and row["after"] > row["before"]:
+                best.append((row["subject"], row["latent"]))
 
     cases = []
-    for subject, index in best.items():
-        stored = store[index]
-        scales = ng.Scales(float(sae[index].direction.norm()), float(stored.row["max"]))
-        cases.append(Case(f"latent {index} ({subject})", sae[index], subjects[subject], scales))
+    for subject, index in best:
+        known = scales(sae[index], store[index])
+        cases.append(Case(f"latent {index} ({subject})", sae[index], subjects[subject], known))
         for example in store.examples(index, "top", context=16)[:6].to_dict("records"):
             text = "".join(example["tokens"])
             emit(

@@ -111,13 +111,15 @@ pre { overflow: auto; white-space: pre-wrap; font: 13px/1.5 ui-monospace, monosp
 .out { padding: 6px 0 0 2px; overflow: auto; }
 .err { color: #a40000; }
 .anchor-link { display: none; }
-.out table { border-collapse: collapse; border: 0; font-size: 13px; }
-.out table :is(td, th) { padding: 2px 10px; text-align: right; border: 0;
+.text { overflow: auto; }
+:is(.out, .text) table { border-collapse: collapse; border: 0; font-size: 13px; }
+:is(.out, .text) table :is(td, th) { padding: 2px 10px; text-align: right; border: 0;
   border-bottom: 1px solid #dfe2e6; }
+.text table :is(td, th) { text-align: left; }
 @media (prefers-color-scheme: dark) {
   body { background: #111418; color: #e6e6e6; }
   .code { background: #1a1f26; border-color: #2c333d; }
-  .out table :is(td, th) { border-color: #2c333d; }
+  :is(.out, .text) table :is(td, th) { border-color: #2c333d; }
   .err { color: #ff9a9a; }
 }
 """
@@ -281,7 +283,7 @@ def export_notebook(notebook: str | Path, out: str | Path | None = None) -> Path
     body = []
     for cell in book.cells:
         if cell.cell_type == "markdown":
-            body.append(f'<div class="cell">{markdown.markdown2html(cell.source)}</div>')
+            body.append(f'<div class="cell text">{markdown.markdown2html(cell.source)}</div>')
         elif cell.cell_type == "code":
             outputs = "".join(_output(o, states, page) for o in cell.outputs)
             body.append(
