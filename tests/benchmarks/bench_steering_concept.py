@@ -20,7 +20,7 @@ tokens or more. The six of each subject with the largest product of the two are 
 and 0.15 ‖h‖, to eight beginnings of texts, not those of the end. They are ranked by how many more
 of their subject's words are written at the best strength that ``ng.dose_response`` calls fluent.
 The best ``--latents`` of these, each of another subject, are steered; ``--steer`` names them
-instead, and the half hour that the choice takes is saved.
+instead, which saves the choice, most of the time that all this takes.
 
 Each is added at every token to eight neutral prompts. Of the texts: *words*, how many in a hundred
 are of the subject; *kinds*, how many different ones of them there are in all texts, and
